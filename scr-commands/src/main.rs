@@ -1,0 +1,2 @@
+//! The commands of scr.
+fn main() {}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The pieces that several records share: what a dataset is, where a part of it belongs, what a file is.
+
+use crate::id::{DatasetId, DatasetIdentity, DatasetName, JobId, RelPath, UserName};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What is known of a dataset from the moment it is started; equal in every record of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetHeader {
+    /// Its number.
+    pub id: DatasetId,
+    /// Its identity: what makes two records speak of one dataset.
+    pub identity: DatasetIdentity,
+    /// The dataset that the application had reached when it started this one (its restart point or the one before).
+    pub parent: Option<DatasetIdentity>,
+    /// Its name.
+    pub name: DatasetName,
+    /// Whether one can restart from it.
+    pub is_checkpoint: bool,
+    /// Whether it must reach the prefix.
+    pub is_output: bool,
+    /// When it was started, in microseconds since 1970, by the clock of rank 0; for people only.
+    pub created_unix_micros: u64,
+    /// The allocation that wrote it.
+    pub job_id: JobId,
+    /// The user who wrote it.
+    pub user: UserName,
+    /// How many ranks wrote it.
+    pub ranks: u32,
+}
+
+/// How a dataset is protected in cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Scheme {
+    /// No redundancy: survives the death of processes, not of a node.
+    Single,
+    /// One lost node per redundancy set.
+    Xor,
+}
+
+impl Scheme {
+    /// How many lost nodes per redundancy set it survives.
+    pub fn tolerance(self) -> u32 {
+        match self {
+            Self::Single => 0,
+            Self::Xor => 1,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Single => "SINGLE",
+            Self::Xor => "XOR",
+        })
+    }
+}
+
+/// Where a part belongs: one member of one redundancy set of one layout of a dataset.
+///
+/// A *part* is what one node holds of a dataset. When a dataset is spread anew over other nodes, it gets a new layout;
+/// parts of different layouts are never mixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// Counts the times that the dataset was laid out over nodes, from 0.
+    pub layout: u32,
+    /// Which redundancy set.
+    pub set: u32,
+    /// How many sets the layout has.
+    pub sets: u32,
+    /// Which member of the set.
+    pub member: u32,
+    /// How many members the set has.
+    pub members: u32,
+    /// How the set is protected.
+    pub scheme: Scheme,
+}
+
+/// One file of a dataset, as it was at completion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Its path below the prefix.
+    pub name: RelPath,
+    /// Length in bytes.
+    pub size_bytes: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Last access, in nanoseconds since 1970.
+    pub accessed_unix_nanos: i128,
+    /// Last change, in nanoseconds since 1970: tells "modified after completion" from rot.
+    pub modified_unix_nanos: i128,
+    /// Number within the file system that held it at completion.
+    pub inode: u64,
+}

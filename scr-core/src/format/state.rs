@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The state of one part in a cache: the small record whose replacement is the commit.
+
+use super::dataset::{DatasetHeader, Place};
+use crate::id::NodeName;
+use serde::{Deserialize, Serialize};
+
+/// How far a part has come. It only ever moves down this list, `Condemned` from anywhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// The application is writing, or redundancy is being made.
+    Writing,
+    /// Data, redundancy, node record and its copies are complete on this node.
+    Encoded,
+    /// All nodes were `Encoded` when this was written.
+    Committed,
+    /// Not to be used; the reason is for people, and the data stay until space is needed.
+    Condemned {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What one node says of the part it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartState {
+    /// Which dataset.
+    pub dataset: DatasetHeader,
+    /// Which part of it.
+    pub place: Place,
+    /// The node that wrote this record.
+    pub node: NodeName,
+    /// How far it has come.
+    pub phase: Phase,
+}

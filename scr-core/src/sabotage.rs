@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Faults that can be built in on purpose, to prove that the tests would notice (`make sabotage`).
+//!
+//! Without the feature `sabotage` every question is a constant `false` and vanishes from the code.
+
+/// Declares the faults once: variant, name, what is broken.
+macro_rules! faults {
+    ($($variant:ident = $name:literal, $what:literal;)*) => {
+        /// One deliberate fault in the library.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Fault {
+            $(#[doc = $what] $variant,)*
+        }
+
+        impl Fault {
+            /// All faults: name and what they break.
+            pub const ALL: &[(&'static str, &'static str)] = &[$(($name, $what),)*];
+
+            /// The name by which `SCR_SABOTAGE` switches it on.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+faults! {
+    PublishInPlace = "publish-in-place", "a record is overwritten in place instead of written beside and renamed";
+    SkipPhaseOneAgree = "skip-phase-one-agree", "a node commits without knowing that the others encoded";
+    SkipPhaseTwoAgree = "skip-phase-two-agree", "Complete_output returns before all nodes committed";
+    EvictBeforeCommit = "evict-before-commit", "the older dataset goes before the new one is committed";
+    IgnoreDataChecksum = "ignore-data-checksum", "a data block is handed back whatever its checksum says";
+    IgnoreRecordChecksum = "ignore-record-checksum", "a record is believed whatever its checksum says";
+    DropRecordCopy = "drop-record-copy", "no copy of the node record goes to the neighbour";
+    ReuseId = "reuse-id", "dataset numbers start from 1 in every launch";
+    IgnoreIdentity = "ignore-identity", "records of different datasets with one number are mixed";
+    SkipPrefixSync = "skip-prefix-sync", "data and records in the prefix are not made durable";
+    IgnoreLease = "ignore-lease", "a writer whose epoch has passed goes on renaming";
+    RenameBeforeList = "rename-before-list", "files in the prefix are renamed before the rename list is published";
+    SkipParity = "skip-parity", "the last parity block is not written";
+    RebuildInPlace = "rebuild-in-place", "a rebuilt part is published before it is complete";
+    AcceptRankCount = "accept-rank-count", "a dataset of another number of ranks is taken";
+    FlushUnverified = "flush-unverified", "data are flushed without comparing their checksums";
+    MarkFlushedEarly = "mark-flushed-early", "the summary says flushed before the data are in the prefix";
+    RestartSilentlyFromZero = "restart-silently-from-zero", "no candidate is found where good ones are";
+}
+
+/// Whether `fault` is switched on (by `SCR_SABOTAGE=<name>`, in builds with the feature only).
+#[cfg(feature = "sabotage")]
+#[expect(clippy::disallowed_methods, reason = "a switch of the test suite, not configuration")]
+pub fn active(fault: Fault) -> bool {
+    static CHOSEN: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    CHOSEN.get_or_init(|| std::env::var("SCR_SABOTAGE").ok()).as_deref() == Some(fault.name())
+}
+
+/// Whether `fault` is switched on: never, in this build.
+#[cfg(not(feature = "sabotage"))]
+#[inline]
+pub const fn active(_fault: Fault) -> bool {
+    false
+}
