@@ -112,6 +112,8 @@ impl ErrorKind {
 /// What went wrong: a kind, a message, and what it was part of.
 pub struct Error {
     kind: ErrorKind,
+    /// With [`ErrorKind::PeerFailed`]: what kind of trouble the other rank had.
+    peer: Option<ErrorKind>,
     /// Innermost first; each context added later wraps those before it.
     messages: Vec<String>,
 }
@@ -119,13 +121,23 @@ pub struct Error {
 impl Error {
     /// Creates an error of `kind`; `message` says what failed, on what, and what to do.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, messages: vec![message.into()] }
+        Self { kind, peer: None, messages: vec![message.into()] }
+    }
+
+    /// Creates the error that a healthy rank reports when rank `rank` failed with `kind`.
+    pub fn peer(rank: usize, kind: ErrorKind, text: &str) -> Self {
+        let message = format!("rank {rank} failed: {text}");
+        Self { kind: ErrorKind::PeerFailed, peer: Some(kind), messages: vec![message] }
     }
 
     /// Creates an error from one of the operating system, naming the operation and its object.
     ///
     /// `ENOSPC`, `EDQUOT` become [`ErrorKind::NoSpace`], `ENOENT` becomes [`ErrorKind::NotFound`].
-    pub fn io(operation: &str, object: impl AsRef<std::path::Path>, source: &std::io::Error) -> Self {
+    pub fn io(
+        operation: &str,
+        object: impl AsRef<std::path::Path>,
+        source: &std::io::Error,
+    ) -> Self {
         use std::io::ErrorKind as Os;
         let kind = match source.kind() {
             Os::StorageFull | Os::QuotaExceeded => ErrorKind::NoSpace,
@@ -138,6 +150,11 @@ impl Error {
     /// The kind of the innermost cause.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// The kind of trouble on whichever rank had it: what [`kind`](Self::kind) says there.
+    pub fn cause_kind(&self) -> ErrorKind {
+        self.peer.unwrap_or(self.kind)
     }
 
     /// Adds what the failed operation was part of: "rebuild dataset 18".

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Names and numbers that must not be mixed up: one type each.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,24 @@ impl fmt::Display for DatasetId {
     }
 }
 
+impl DatasetId {
+    /// The number in the name of a directory that belongs to a dataset: `dataset.<id>-<identity>...`.
+    pub fn of_directory(name: &std::ffi::OsStr) -> Option<Self> {
+        let (number, _) = name.to_str()?.strip_prefix("dataset.")?.split_once('-')?;
+        number.parse().ok().map(Self)
+    }
+}
+
 /// 128 random bits drawn at Start_output. Only equal identities make one dataset, whatever the numbers say.
-#[derive(
-    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub struct DatasetIdentity(pub [u8; 16]);
+
+/// For people it is text, in records it is bytes.
+impl Serialize for DatasetIdentity {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() { to.collect_str(self) } else { self.0.serialize(to) }
+    }
+}
 
 impl DatasetIdentity {
     /// The first 32 bits in hexadecimal: enough to tell directories apart.
@@ -100,16 +113,23 @@ impl fmt::Display for Epoch {
 }
 
 /// A file's path below the prefix, as bytes: relative, without `.`, `..` or empty components.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "Vec<u8>")]
 pub struct RelPath(Vec<u8>);
+
+/// For people it is text, in records it is bytes.
+impl Serialize for RelPath {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() { to.collect_str(self) } else { self.0.serialize(to) }
+    }
+}
 
 impl RelPath {
     /// Checks and takes a relative path.
     ///
     /// # Errors
     /// [`ErrorKind::Misuse`] when it is empty, absolute, has a NUL byte, or a `.`, `..` or empty component.
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self> {
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, Error> {
         let bytes = bytes.into();
         let bad = bytes.contains(&0)
             || bytes.split(|&b| b == b'/').any(|part| matches!(part, b"" | b"." | b".."));
@@ -139,14 +159,8 @@ impl RelPath {
 
 impl TryFrom<Vec<u8>> for RelPath {
     type Error = Error;
-    fn try_from(bytes: Vec<u8>) -> Result<Self> {
+    fn try_from(bytes: Vec<u8>) -> Result<Self, Error> {
         Self::new(bytes)
-    }
-}
-
-impl From<RelPath> for Vec<u8> {
-    fn from(path: RelPath) -> Self {
-        path.0
     }
 }
 
@@ -175,6 +189,16 @@ mod tests {
             assert!(RelPath::new(good).is_ok(), "{good:?}");
         }
         assert!(RelPath::new(vec![0xff, b'/', 0xfe]).is_ok());
+    }
+
+    #[test]
+    fn numbers_are_read_from_names_of_directories() {
+        let cases = [("dataset.18-00ff00ff", Some(18)), ("dataset.7-00ff00ff.1.0.2", Some(7))];
+        let others = ["dataset.x-00", "dataset.18", "rebuild.18-00ff00ff.0.0.0", ""];
+        for (name, number) in cases.into_iter().chain(others.map(|name| (name, None))) {
+            let found = DatasetId::of_directory(std::ffi::OsStr::new(name));
+            assert_eq!(found, number.map(DatasetId), "{name}");
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! broken: every later call returns the same error at once, without communicating.
 
 pub mod collective;
+#[doc(hidden)]
+pub mod conformance;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 pub mod solo;
@@ -16,7 +18,7 @@ pub mod thread;
 
 pub use collective::agree;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// One message to send: `data` to rank `to`.
 #[derive(Debug)]
@@ -66,7 +68,8 @@ pub trait Comm: std::fmt::Debug {
     /// Joins `values` of all ranks element by element; `values` has the same length everywhere.
     fn all_reduce(&self, op: Reduce, values: &mut [u64]) -> Result<()>;
 
-    /// Cuts the communicator: ranks of one `color` come together, ordered by `key`, then by rank; `None` joins nothing.
+    /// Cuts the communicator: ranks of one `color` (below 2^31) come together, ordered by `key`, then by
+    /// rank; `None` joins nothing.
     fn split(&self, color: Option<u32>, key: u32) -> Result<Option<Box<dyn Comm>>>;
 
     /// Posts all receives, then all sends, runs `meanwhile`, and returns when all messages are complete.
@@ -79,4 +82,23 @@ pub trait Comm: std::fmt::Debug {
         ins: &mut [In<'_>],
         meanwhile: &mut dyn FnMut(),
     ) -> Result<()>;
+}
+
+/// Refuses a rank that the communicator does not have.
+fn check_rank(comm: &dyn Comm, rank: usize) -> Result<()> {
+    if rank < comm.size() {
+        return Ok(());
+    }
+    let message = format!("there is no rank {rank} among {}", comm.size());
+    Err(Error::new(ErrorKind::Misuse, message))
+}
+
+/// Refuses a color that MPI, where it is a non-negative `int`, could not carry.
+fn check_color(color: Option<u32>) -> Result<()> {
+    match color {
+        Some(color) if color > i32::MAX as u32 => {
+            Err(Error::new(ErrorKind::Misuse, format!("color {color} is not below 2^31")))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,7 +1,33 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Configuration: one table of parameters, layered sources, one typed [`Config`].
+//!
+//! [`table`] has every parameter; [`Layers`] collects what environment, files and calls of `SCR_Config` say, and
+//! [`Layers::resolve`] checks all of it at once. Everything here is values in, values out: the caller reads files and
+//! environment. A wrong value is an error that names its source and what is allowed; a name nobody knows, or a parameter
+//! that does nothing, is a [`Notice`], since it must not take a job down.
 
-use std::path::PathBuf;
+mod call;
+mod descriptor;
+mod expand;
+mod file;
+mod layer;
+mod layers;
+mod manual;
+mod parameter;
+mod report;
+mod resolve;
+pub mod table;
+mod values;
+
+pub use call::Request;
+pub use layers::{Layers, Setting};
+pub use manual::manual;
+pub use parameter::{Field, Kind, Origin, Parameter, Section, Status};
+pub use report::Notice;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// The redundancy that `SCR_COPY_TYPE` or a checkpoint descriptor asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +40,23 @@ pub enum CopyType {
     Xor,
     /// Reed-Solomon parity.
     Rs,
+}
+
+impl CopyType {
+    /// The type of this name, in upper case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Single, Self::Partner, Self::Xor, Self::Rs].into_iter().find(|it| it.name() == name)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Single => "SINGLE",
+            Self::Partner => "PARTNER",
+            Self::Xor => "XOR",
+            Self::Rs => "RS",
+        }
+    }
 }
 
 /// A class of node-local storage (`STORE=<path> ...`).
@@ -55,9 +98,9 @@ pub struct CheckpointDescriptor {
 pub struct Config {
     /// `SCR_ENABLE`
     pub enable: bool,
-    /// `SCR_DEBUG`, 0..=3
+    /// `SCR_DEBUG`
     pub debug: u32,
-    /// `SCR_PREFIX`, absolute
+    /// `SCR_PREFIX`; absolute, as are all paths here
     pub prefix: PathBuf,
     /// `SCR_CNTL_BASE`
     pub control_base: PathBuf,
@@ -74,7 +117,7 @@ pub struct Config {
     /// Checkpoint descriptors; at least one, with interval 1.
     pub checkpoints: Vec<CheckpointDescriptor>,
     /// `GROUPS` lines: host name -> (group name -> value).
-    pub groups: std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>>,
+    pub groups: BTreeMap<String, BTreeMap<String, String>>,
     /// `SCR_MPI_BUF_SIZE`
     pub mpi_buffer_bytes: u64,
     /// `SCR_FILE_BUF_SIZE`
@@ -105,6 +148,48 @@ pub struct Config {
     pub log: bool,
     /// `SCR_RESTART_REQUIRED`: Init fails when there are checkpoints and none can be used
     pub restart_required: bool,
+    /// `SCR_USER_NAME`
+    pub user_name: Option<String>,
+    /// `SCR_JOB_ID`
+    pub job_id: Option<String>,
+    /// `SCR_END_TIME`: when the allocation ends, in seconds since 1970
+    pub end_unix_seconds: Option<u64>,
+    /// `SCR_NODE`: the name of this node
+    pub node: Option<String>,
+    /// `SCR_TASK`: keeps jobs that share a prefix apart
+    pub task: Option<String>,
+    /// `SCR_HEARTBEAT_SECONDS`; 0 = off
+    pub heartbeat_seconds: f64,
+    /// What `scr run` acts on.
+    pub run: RunSettings,
+}
+
+/// How `scr run` launches an application again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunSettings {
+    /// `SCR_RUNS`, or one more than `SCR_RETRIES`; `None` = without limit
+    pub runs: Option<u32>,
+    /// `SCR_MIN_NODES`
+    pub min_nodes: Option<u32>,
+    /// `SCR_EXCLUDE_NODES`, as written
+    pub exclude_nodes: Option<String>,
+    /// `SCR_RELAUNCH_SECONDS`: pause between two launches
+    pub relaunch_seconds: f64,
+    /// `SCR_HANG_SECONDS`: how long the rest of a launch may live after a rank died
+    pub hang_seconds: f64,
+}
+
+impl Config {
+    /// The configuration of somebody who sets nothing and works in `prefix`.
+    pub fn default_for(prefix: PathBuf) -> Self {
+        resolve::config(&Layers::new(prefix, []), &mut report::Report::default())
+    }
+
+    /// The store that holds `path`: the one with the longest base among those above it, by whole names of directories.
+    pub fn store_of(&self, path: &Path) -> Option<&StoreDescriptor> {
+        let above = self.stores.iter().filter(|store| path.starts_with(&store.base));
+        above.max_by_key(|store| store.base.components().count())
+    }
 }
 
 /// Where a value came from, for messages.
@@ -123,4 +208,15 @@ pub enum Source {
     Call,
     /// The default.
     Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment => f.write_str("environment"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Call => f.write_str("SCR_Config"),
+            Self::Default => f.write_str("default"),
+        }
+    }
 }

@@ -107,6 +107,17 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     fn tell(&self, event: &Event);
 }
 
+/// Tells two sinks, the first one first.
+#[derive(Debug)]
+pub struct Both<A, B>(pub A, pub B);
+
+impl<A: Sink, B: Sink> Sink for Both<A, B> {
+    fn tell(&self, event: &Event) {
+        self.0.tell(event);
+        self.1.tell(event);
+    }
+}
+
 /// Forgets everything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The pieces that several records share: what a dataset is, where a part of it belongs, what a file is.
 
-use crate::id::{DatasetId, DatasetIdentity, DatasetName, JobId, RelPath, UserName};
+use crate::id::{DatasetId, DatasetIdentity, DatasetName, Epoch, JobId, RelPath, UserName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What is known of a dataset from the moment it is started; equal in every record of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetHeader {
+    /// The launch that wrote it: launches of a prefix follow each other, so a higher epoch is newer, whatever the number.
+    pub epoch: Epoch,
     /// Its number.
     pub id: DatasetId,
     /// Its identity: what makes two records speak of one dataset.
@@ -28,6 +30,14 @@ pub struct DatasetHeader {
     pub user: UserName,
     /// How many ranks wrote it.
     pub ranks: u32,
+}
+
+impl DatasetHeader {
+    /// Sorts datasets by age. Numbers alone do not: one that came back with a node may have a higher number than one that
+    /// was written since, without it.
+    pub fn age(&self) -> (Epoch, DatasetId) {
+        (self.epoch, self.id)
+    }
 }
 
 /// How a dataset is protected in cache.

@@ -102,17 +102,23 @@ fn corrupt(message: impl Into<String>) -> Error {
 /// [`ErrorKind::Corrupt`] when these are not the first [`HEADER_BYTES`] bytes of a frame.
 pub fn frame_bytes(header: &[u8]) -> Result<usize> {
     let Some((header, _)) = header.split_first_chunk::<HEADER_BYTES>() else {
-        return Err(corrupt(format!("record cut short: {} bytes, {HEADER_BYTES} needed", header.len())));
+        return Err(corrupt(format!(
+            "record cut short: {} bytes, {HEADER_BYTES} needed",
+            header.len()
+        )));
     };
     if header[..4] != MAGIC {
         return Err(corrupt("not a record of scr: wrong magic"));
     }
     let version = u16::from_be_bytes([header[4], header[5]]);
     if version != VERSION {
-        return Err(corrupt(format!("format version {version}; this library reads version {VERSION}")));
+        return Err(corrupt(format!(
+            "format version {version}; this library reads version {VERSION}"
+        )));
     }
     let length = u64::from_be_bytes([
-        header[8], header[9], header[10], header[11], header[12], header[13], header[14], header[15],
+        header[8], header[9], header[10], header[11], header[12], header[13], header[14],
+        header[15],
     ]);
     usize::try_from(length)
         .ok()
@@ -128,7 +134,10 @@ impl<'a> Frame<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
         let total_bytes = frame_bytes(bytes)?;
         if bytes.len() < total_bytes {
-            return Err(corrupt(format!("record cut short: {} of {total_bytes} bytes", bytes.len())));
+            return Err(corrupt(format!(
+                "record cut short: {} of {total_bytes} bytes",
+                bytes.len()
+            )));
         }
         let (body, checksum) = bytes[..total_bytes].split_at(total_bytes - TRAILER_BYTES);
         let expected = u32::from_be_bytes([checksum[0], checksum[1], checksum[2], checksum[3]]);
@@ -136,8 +145,8 @@ impl<'a> Frame<'a> {
             return Err(corrupt("record does not match its checksum"));
         }
         let number = u16::from_be_bytes([body[6], body[7]]);
-        let kind =
-            Kind::from_number(number).ok_or_else(|| corrupt(format!("unknown record kind {number}")))?;
+        let kind = Kind::from_number(number)
+            .ok_or_else(|| corrupt(format!("unknown record kind {number}")))?;
         Ok(Self { kind, total_bytes, payload: &body[HEADER_BYTES..] })
     }
 
@@ -155,7 +164,9 @@ impl<'a> Frame<'a> {
         }
         match postcard::take_from_bytes(self.payload) {
             Ok((value, [])) => Ok(value),
-            Ok((_, rest)) => Err(corrupt(format!("{} bytes too many in a {}", rest.len(), T::KIND.describe()))),
+            Ok((_, rest)) => {
+                Err(corrupt(format!("{} bytes too many in a {}", rest.len(), T::KIND.describe())))
+            }
             Err(error) => Err(corrupt(format!("{} does not decode: {error}", T::KIND.describe()))),
         }
     }
@@ -187,7 +198,10 @@ pub fn encode<T: Record>(value: &T) -> Vec<u8> {
 pub fn decode<T: Record>(bytes: &[u8]) -> Result<T> {
     let frame = Frame::parse(bytes)?;
     if frame.total_bytes != bytes.len() {
-        return Err(corrupt(format!("{} bytes after the end of the record", bytes.len() - frame.total_bytes)));
+        return Err(corrupt(format!(
+            "{} bytes after the end of the record",
+            bytes.len() - frame.total_bytes
+        )));
     }
     frame.decode()
 }

@@ -17,3 +17,6 @@ pub mod summary;
 
 pub use dataset::{DatasetHeader, FileEntry, Place, Scheme};
 pub use frame::{Kind, Record, decode, encode};
+
+#[cfg(test)]
+mod tests;

@@ -1,48 +1,41 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The session: what the C interface and Rust programs drive.
+//! The session: what the C interface and Rust programs drive, from Init to Finalize.
+//!
+//! Every method is collective over the communicator given to [`Session::init`] unless it says otherwise, and on return
+//! all ranks have the same answer. [`start`] finds and repairs what an earlier launch left, [`output`] takes a dataset
+//! from its start to its commit, [`restart`] hands one back, [`finish`] ends the launch. [`Output`] and [`Restart`]
+//! are the two in the middle as values, for programs in Rust.
 
-use crate::clock::Clock;
-use crate::comm::Comm;
+mod entry;
+mod finish;
+mod guard;
+mod heartbeat;
+mod output;
+mod restart;
+mod start;
+
+pub use crate::host::{Host, JobInfo};
+pub use guard::{Output, Restart};
+
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Sink;
-use crate::id::{DatasetName, JobId, NodeName, UserName};
-use crate::store::Store;
+use crate::event::{Event, EventKind, Level};
+use crate::exec::Job;
+use crate::exec::lease::Holder;
+use crate::exec::topology::{RedundancySet, broadcast};
+use crate::format::decision::Decision;
+use crate::format::{DatasetHeader, Place};
+use crate::id::{DatasetId, DatasetIdentity, DatasetName, RelPath};
+use crate::plan::{halt, need};
+use entry::Entry;
+use heartbeat::Heartbeat;
+use restart::Taken;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-/// What the embedding program knows of the job; scr-core never looks for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobInfo {
-    /// The allocation.
-    pub job_id: JobId,
-    /// Who runs it.
-    pub user: UserName,
-    /// The node this rank runs on: the unit that fails as a whole.
-    pub node: NodeName,
-    /// When the allocation ends, in seconds since 1970, where known.
-    pub end_unix_seconds: Option<u64>,
-}
-
-/// The ports and facts that a session runs on.
-#[derive(Clone, Debug)]
-pub struct Host {
-    /// Node-local files: cache and control directories.
-    pub local: Arc<dyn Store>,
-    /// Files of the prefix.
-    pub shared: Arc<dyn Store>,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// Who is told what happens.
-    pub sink: Arc<dyn Sink>,
-    /// The job.
-    pub job: JobInfo,
-    /// Whether background threads (heartbeat) may run; false in the simulator.
-    pub background: bool,
-}
+use std::time::Duration;
 
 /// What a dataset is for (`SCR_FLAG_*`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Flags {
     /// One can restart from it.
     pub checkpoint: bool,
@@ -59,81 +52,219 @@ pub enum Outcome {
     Degraded,
 }
 
+/// What the application is doing.
+#[derive(Debug)]
+enum State {
+    /// Computing.
+    Idle,
+    /// Writing a dataset.
+    Output(Box<Open>),
+    /// Reading the dataset that `Session::taken` names.
+    Restart,
+    /// Nothing any more.
+    Finalized,
+}
+
+/// A dataset that is being written.
+#[derive(Debug)]
+struct Open {
+    header: DatasetHeader,
+    place: Place,
+    /// Whether the application writes straight to the prefix.
+    bypass: bool,
+    /// The files of this rank so far.
+    files: BTreeSet<RelPath>,
+    started: Duration,
+}
+
 /// One launch of an application, from Init to Finalize.
 #[derive(Debug)]
 pub struct Session {
-    _world: Box<dyn Comm>,
-    _host: Host,
-    _config: Config,
+    job: Job,
+    set: RedundancySet,
+    /// On rank 0.
+    lease: Option<Holder>,
+    /// Counts the launches in this prefix.
+    epoch: u64,
+    heartbeat: Option<Heartbeat>,
+    state: State,
+    /// Set by a guard that was dropped: what is open counts as not valid.
+    abandoned: bool,
+    /// Datasets in cache that this launch can use, ascending by number.
+    entries: Vec<Entry>,
+    /// Candidates for a restart, in the order in which they are tried; those before `tried` were.
+    candidates: Vec<crate::plan::order::Candidate>,
+    tried: usize,
+    taken: Option<Taken>,
+    decision: Decision,
+    /// The highest number seen anywhere.
+    last_id: DatasetId,
+    /// The dataset that the application has reached.
+    reached: Option<DatasetIdentity>,
+    /// Checkpoints in the history of this run, for intervals of descriptors and flushes.
+    checkpoints: u64,
+    costs: Costs,
+    /// Checkpoints that are there and cannot be used, and why, in words.
+    unusable: Vec<String>,
+    /// Whether the application has completed a checkpoint: then nothing older is offered for a restart.
+    has_written: bool,
+    /// Set by an error of communication: nothing is published after it.
+    broken: bool,
 }
 
-fn later<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Misuse, "not built yet"))
+/// What checkpoints have cost in this launch.
+#[derive(Debug, Default)]
+struct Costs {
+    calls: u64,
+    checkpoints: u64,
+    total: Duration,
+    last_end: Duration,
 }
 
 impl Session {
-    /// Begins a launch: takes the prefix, looks at what caches and prefix hold, rebuilds what was lost.
-    pub fn init(world: Box<dyn Comm>, host: Host, config: Config) -> Result<Self> {
-        Ok(Self { _world: world, _host: host, _config: config })
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.job.config
+    }
+
+    /// Whether this is the rank that speaks for all.
+    pub fn is_first(&self) -> bool {
+        self.job.is_first()
     }
 
     /// Whether the application should write a checkpoint now.
+    ///
+    /// # Collective
+    /// On all ranks; rank 0 decides.
     pub fn need_checkpoint(&mut self) -> Result<bool> {
-        later()
+        self.enter("SCR_Need_checkpoint")?;
+        self.costs.calls += 1;
+        let halt = self.halt_reason();
+        let config = &self.job.config;
+        let now = self.job.host.clock.monotonic();
+        let (mine, _) = need::decide(&need::Facts {
+            halt: halt.map(|reason| reason.to_string()),
+            calls: self.costs.calls,
+            checkpoints: self.costs.checkpoints,
+            checkpoints_seconds: self.costs.total.as_secs_f64(),
+            idle_seconds: now.saturating_sub(self.costs.last_end).as_secs_f64(),
+            interval_calls: config.checkpoint_interval,
+            interval_seconds: config.checkpoint_seconds,
+            overhead_percent: config.checkpoint_overhead_percent,
+        });
+        let decided = broadcast(&*self.job.topology.world, &mine);
+        self.leave(decided)
     }
 
     /// Whether the application should stop.
+    ///
+    /// # Collective
+    /// On all ranks; rank 0 decides.
     pub fn should_exit(&mut self) -> Result<bool> {
-        later()
+        self.enter("SCR_Should_exit")?;
+        let reason = self.halt_reason();
+        if let Some(reason) = &reason {
+            self.job.host.tell(EventKind::Halt, Level::Note, reason.to_string());
+        }
+        let decided = broadcast(&*self.job.topology.world, &reason.is_some());
+        self.leave(decided)
     }
 
-    /// Starts a dataset.
-    pub fn start_output(&mut self, _name: Option<&str>, _flags: Flags) -> Result<()> {
-        later()
+    /// The halt condition that holds, on rank 0; `None` elsewhere. A request that cannot be read stops nobody.
+    fn halt_reason(&self) -> Option<halt::Reason> {
+        if !self.job.is_first() {
+            return None;
+        }
+        let (request, used) = match self.job.prefix.halt() {
+            Ok(found) => found,
+            Err(error) => {
+                let text = format!("the halt request is not heeded: {error:#}");
+                self.job.host.tell(EventKind::Message, Level::Warning, text);
+                (None, None)
+            }
+        };
+        halt::reason(&halt::Facts {
+            request: request.as_ref(),
+            used: used.as_ref(),
+            halt_seconds: self.job.config.halt_seconds,
+            end_unix_seconds: self.job.host.job.end_unix_seconds,
+            now_unix_seconds: self.job.host.clock.unix().as_secs(),
+        })
     }
 
-    /// Where to write, or read, the file that the application calls `name`. Local.
-    pub fn route_file(&mut self, _name: &Path) -> Result<PathBuf> {
-        later()
+    /// Checks that a call is allowed now: in between datasets, on a session that still communicates.
+    fn enter(&mut self, call: &str) -> Result<()> {
+        self.check_unbroken(call)?;
+        self.make_up()?;
+        let must = match &self.state {
+            State::Idle => return Ok(()),
+            State::Output(_) => "call SCR_Complete_output first",
+            State::Restart => "call SCR_Complete_restart first",
+            State::Finalized => "SCR_Finalize was called",
+        };
+        Err(Error::new(ErrorKind::Misuse, format!("{call} is not allowed here: {must}")))
     }
 
-    /// Ends a dataset; `valid` is this rank's word.
-    pub fn complete_output(&mut self, _valid: bool) -> Result<Outcome> {
-        later()
+    fn check_unbroken(&self, call: &str) -> Result<()> {
+        if self.broken {
+            let text = format!("{call}: a rank has died or MPI failed; this launch can only end");
+            return Err(Error::new(ErrorKind::Communication, text));
+        }
+        Ok(())
     }
 
-    /// The name of the dataset to restart from, verified, or `None`.
-    pub fn have_restart(&mut self) -> Result<Option<DatasetName>> {
-        later()
+    /// Passes a result on, and notes when communication has failed.
+    fn leave<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result
+            && error.kind() == ErrorKind::Communication
+        {
+            self.broken = true;
+        }
+        result
     }
 
-    /// Starts reading the dataset that [`have_restart`](Self::have_restart) named.
-    pub fn start_restart(&mut self) -> Result<DatasetName> {
-        later()
+    /// Where to write, or read, the file that the application calls `name`.
+    ///
+    /// Local: no communication, no file is touched but directories. In between datasets the name comes back as it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Misuse`] for a name outside of the prefix; [`ErrorKind::NotFound`] for one that the dataset to
+    /// restart from does not have.
+    pub fn route_file(&mut self, name: &Path) -> Result<PathBuf> {
+        match &self.state {
+            State::Idle | State::Finalized => Ok(name.to_path_buf()),
+            State::Output(_) => self.route_output(name),
+            State::Restart => self.route_restart(name),
+        }
     }
 
-    /// Ends reading; with `valid` false on any rank the dataset is set aside and the next one offered.
-    pub fn complete_restart(&mut self, _valid: bool) -> Result<()> {
-        later()
+    /// Tells an event about a dataset, on rank 0.
+    fn tell(&self, kind: EventKind, level: Level, header: &DatasetHeader, text: String) {
+        if self.job.is_first() {
+            self.tell_more(kind, level, header, text, |_| {});
+        }
     }
 
-    /// Makes a dataset in the prefix the one to restart from.
-    pub fn current(&mut self, _name: &str) -> Result<()> {
-        later()
+    fn tell_more(
+        &self,
+        kind: EventKind,
+        level: Level,
+        header: &DatasetHeader,
+        text: String,
+        more: impl FnOnce(&mut Event),
+    ) {
+        let mut event = self.job.host.event(kind, level, text);
+        event.dataset = Some(header.id);
+        event.name = Some(header.name.clone());
+        more(&mut event);
+        self.job.host.sink.tell(&event);
     }
 
-    /// Removes a dataset from the index, not its files.
-    pub fn drop_dataset(&mut self, _name: &str) -> Result<()> {
-        later()
-    }
-
-    /// Removes a dataset and its files from cache and prefix.
-    pub fn delete(&mut self, _name: &str) -> Result<()> {
-        later()
-    }
-
-    /// Ends the launch: flushes the newest checkpoint where configured, gives the prefix back.
-    pub fn finalize(&mut self) -> Result<()> {
-        later()
+    /// The names of the datasets in cache, ascending by number.
+    pub fn cached(&self) -> impl Iterator<Item = &DatasetName> {
+        self.entries.iter().map(|entry| &entry.header.name)
     }
 }
+
+#[cfg(test)]
+mod tests;

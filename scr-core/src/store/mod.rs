@@ -5,7 +5,11 @@
 //! loss of power can be simulated; [`fault`] wraps any store and fails, or crashes the process, at a chosen operation.
 //! [`publish`] is the only way to replace a record.
 
+#[cfg(test)]
+mod conformance;
+pub(crate) mod discard;
 pub mod fault;
+mod headroom;
 pub mod mem;
 pub mod posix;
 mod publish;
@@ -22,7 +26,7 @@ pub enum Access {
     Read,
     /// An existing file, to read and write.
     Write,
-    /// A new file, to read and write; an existing one is emptied.
+    /// A new file, to read and write; an existing one is emptied. The directory must exist.
     Create,
 }
 
@@ -116,7 +120,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Takes `path` (a directory or file) out of sight at once and frees its space soon, perhaps in the background.
     ///
-    /// `bin` is a directory on the same file system where it waits; a crash leaves it there, to be discarded again.
+    /// `bin` is a directory on the same file system where it waits; it is made where missing. A crash leaves what waits
+    /// there, to be discarded again. No error where there is nothing at `path`.
     fn discard(&self, path: &Path, bin: &Path) -> Result<()>;
 
     /// Waits until everything discarded so far has freed its space.
@@ -129,6 +134,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn set_metadata(&self, path: &Path, metadata: &Metadata) -> Result<()>;
 
     /// Room on the file system of `path`, limits of memory included where files live in memory.
+    ///
+    /// Quotas cannot be seen: a write may still end in [`NoSpace`](crate::ErrorKind::NoSpace).
     fn space(&self, path: &Path) -> Result<Space>;
 }
 

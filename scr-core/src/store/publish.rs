@@ -18,7 +18,8 @@ pub enum Durability {
 /// Replaces the record at `path` by `bytes`, all or nothing.
 ///
 /// # Errors
-/// Those of the store; the old record is then still there.
+/// Those of the store. The old record is then still there, unless only the directory could not be made durable: the new
+/// one is in its place then, and the next loss of power decides which of the two remains.
 pub fn publish(store: &dyn Store, path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
     if sabotage::active(Fault::PublishInPlace) {
         return store.open(path, Access::Create)?.write_at(0, bytes);
@@ -29,7 +30,7 @@ pub fn publish(store: &dyn Store, path: &Path, bytes: &[u8], durability: Durabil
 /// Replaces the record at `path` by what `write` puts into a new file, all or nothing.
 ///
 /// # Errors
-/// Those of the store and of `write`; the old record is then still there.
+/// Those of the store and of `write`; see [`publish`] for what is there then.
 pub fn publish_with(
     store: &dyn Store,
     path: &Path,

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A node's cache directory: the parts it holds, and what their records say.
+//!
+//! ```text
+//! <base>/<user>/scr.<job>/<prefix hash>/
+//!   dataset.<id>-<identity>.<layout>.<set>.<member>/    a part; visible under this name only when it may be read
+//!     state       PartState: its replacement is the commit
+//!     node        node record: header, a section per rank, end
+//!     copy.<m>    node record of member m of the set
+//!     parity      redundancy of this member
+//!     data/...    files under the names the application gave
+//!   rebuild.<...>/      a part being rebuilt; worthless until renamed
+//!   spare.parity        storage of an evicted dataset's parity, to be written over
+//!   bin/                what is being removed
+//! ```
+//!
+//! The directory of a part names dataset, layout and member, so parts of an old launch that come back with a node can
+//! stand beside ours and are never taken for them.
+
+use crate::config::Config;
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::format::node::{NodeEnd, NodeHeader, RankSection};
+use crate::format::state::{PartState, Phase};
+use crate::format::{self, DatasetHeader, Place, frame};
+use crate::host::Host;
+use crate::id::{DatasetId, DatasetIdentity};
+use crate::store::{Access, Durability, File, Store, exists, publish};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The cache of one job and prefix on one node.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// The store that holds it.
+    pub store: Arc<dyn Store>,
+    root: PathBuf,
+}
+
+/// Parts with their states, and why the states of others cannot be read.
+pub type Scan = (Vec<(Part, PartState)>, Vec<Error>);
+
+/// One part: its directory, and the records in it.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The store that holds it.
+    pub store: Arc<dyn Store>,
+    /// Its directory.
+    pub dir: PathBuf,
+}
+
+/// Where a job keeps what belongs to one prefix, below a base directory of the node.
+pub fn job_directory(base: &Path, host: &Host, config: &Config) -> PathBuf {
+    let hash = crc32fast::hash(config.prefix.as_os_str().as_bytes());
+    let directory = base
+        .join(host.job.user.as_str())
+        .join(format!("scr.{}", host.job.job_id))
+        .join(format!("{hash:08x}"));
+    config
+        .task
+        .as_ref()
+        .map_or_else(|| directory.clone(), |task| directory.join(format!("task.{task}")))
+}
+
+impl Cache {
+    /// The cache below `root`; nothing is touched.
+    pub fn new(store: Arc<dyn Store>, root: PathBuf) -> Self {
+        Self { store, root }
+    }
+
+    /// Its directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes its directory, and clears what a dead launch left half made, half removed or half rebuilt.
+    pub fn prepare(&self) -> Result<()> {
+        self.store.create_dir_all(&self.bin())?;
+        for name in self.store.list(&self.bin())? {
+            self.store.remove_tree(&self.bin().join(name))?;
+        }
+        for name in self.store.list(&self.root)? {
+            let (is, dir) =
+                (|stem| name.to_string_lossy().starts_with(stem), self.root.join(&name));
+            let part = Part { store: self.store.clone(), dir };
+            // The state is the first record that goes and the first that is made: without it nothing else counts.
+            if is("rebuild.") || is("dataset.") && !exists(&*self.store, &part.state_path())? {
+                self.discard(&part.dir)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where parts go to be removed.
+    pub fn bin(&self) -> PathBuf {
+        self.root.join("bin")
+    }
+
+    /// The part of `dataset` at `place`.
+    pub fn part(&self, dataset: &DatasetHeader, place: &Place) -> Part {
+        self.named("dataset", dataset, place)
+    }
+
+    /// Where the part of `dataset` at `place` is rebuilt before it takes its name.
+    pub fn rebuilding(&self, dataset: &DatasetHeader, place: &Place) -> Part {
+        self.named("rebuild", dataset, place)
+    }
+
+    fn named(&self, stem: &str, dataset: &DatasetHeader, place: &Place) -> Part {
+        let DatasetHeader { id, identity, .. } = dataset;
+        let Place { layout, set, member, .. } = place;
+        let name = format!("{stem}.{id}-{}.{layout}.{set}.{member}", identity.short());
+        Part { store: self.store.clone(), dir: self.root.join(name) }
+    }
+
+    /// All parts whose state can be read, and the reasons for which others cannot.
+    pub fn scan(&self) -> Result<Scan> {
+        let names = match self.store.list(&self.root) {
+            Ok(names) => names,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let (mut parts, mut unreadable) = (Vec::new(), Vec::new());
+        for name in names {
+            if !name.to_string_lossy().starts_with("dataset.") {
+                continue;
+            }
+            let part = Part { store: self.store.clone(), dir: self.root.join(name) };
+            match part.state() {
+                Ok(state) => parts.push((part, state)),
+                Err(error) => unreadable.push(error),
+            }
+        }
+        Ok((parts, unreadable))
+    }
+
+    /// The highest number of a dataset of which anything is here, readable or not.
+    pub fn last_id(&self) -> Result<DatasetId> {
+        let names = self.store.list(&self.root)?;
+        Ok(names.iter().filter_map(|name| DatasetId::of_directory(name)).max().unwrap_or_default())
+    }
+
+    /// Storage of parity that the next dataset may write over.
+    pub fn spare_parity(&self) -> PathBuf {
+        self.root.join("spare.parity")
+    }
+
+    /// Takes a part out of sight and frees its space; its parity is kept for the next dataset.
+    ///
+    /// The records go first: parity that is written over must belong to nobody.
+    pub fn evict(&self, part: &Part) -> Result<()> {
+        self.store.remove(&part.state_path())?;
+        self.store.remove(&part.node_path())?;
+        match self.store.rename(&part.parity_path(), &self.spare_parity()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.discard(&part.dir)
+    }
+
+    /// Evicts every part of one layout of a dataset that is on this node.
+    pub fn evict_layout(&self, identity: &DatasetIdentity, layout: u32) -> Result<()> {
+        let mut outcome = Ok(());
+        for (part, state) in self.scan()?.0 {
+            if state.dataset.identity == *identity && state.place.layout == layout {
+                outcome = outcome.and(self.evict(&part));
+            }
+        }
+        outcome
+    }
+
+    /// Takes a directory out of sight and frees its space soon.
+    pub fn discard(&self, dir: &Path) -> Result<()> {
+        self.store.create_dir_all(&self.bin())?;
+        match self.store.discard(dir, &self.bin()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+}
+
+impl Part {
+    /// The record whose replacement is the commit.
+    pub fn state_path(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
+    /// The node record.
+    pub fn node_path(&self) -> PathBuf {
+        self.dir.join("node")
+    }
+
+    /// The copy of the node record of `member`.
+    pub fn copy_path(&self, member: u32) -> PathBuf {
+        self.dir.join(format!("copy.{member}"))
+    }
+
+    /// The parity file.
+    pub fn parity_path(&self) -> PathBuf {
+        self.dir.join("parity")
+    }
+
+    /// Below it, files have the names that the application gave.
+    pub fn data_path(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Reads the state.
+    pub fn state(&self) -> Result<PartState> {
+        let path = self.state_path();
+        format::decode(&self.store.read(&path)?).context(|| format!("read {}", path.display()))
+    }
+
+    /// Replaces the state.
+    pub fn publish_state(&self, state: &PartState) -> Result<()> {
+        let bytes = format::encode(state);
+        publish(&*self.store, &self.state_path(), &bytes, Durability::Process)
+    }
+
+    /// Replaces the phase in the state.
+    pub fn publish_phase(&self, phase: Phase) -> Result<()> {
+        let mut state = self.state()?;
+        state.phase = phase;
+        self.publish_state(&state)
+    }
+
+    /// Opens this part's node record.
+    pub fn node(&self) -> Result<NodeReader> {
+        NodeReader::open(&*self.store, &self.node_path())
+    }
+
+    /// Opens the copy of another member's node record.
+    pub fn copy(&self, member: u32) -> Result<NodeReader> {
+        NodeReader::open(&*self.store, &self.copy_path(member))
+    }
+}
+
+/// A node record, read frame by frame.
+#[derive(Debug)]
+pub struct NodeReader {
+    file: Box<dyn File>,
+    path: PathBuf,
+    header: NodeHeader,
+    first_section: u64,
+}
+
+impl NodeReader {
+    /// Opens a node record and reads its header.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] when the header does not decode.
+    pub fn open(store: &dyn Store, path: &Path) -> Result<Self> {
+        let file = store.open(path, Access::Read)?;
+        let bytes = read_frame(&*file, 0).context(|| format!("read {}", path.display()))?;
+        let header: NodeHeader =
+            format::decode(&bytes).context(|| format!("read {}", path.display()))?;
+        Ok(Self { file, path: path.to_path_buf(), header, first_section: bytes.len() as u64 })
+    }
+
+    /// Its header.
+    pub fn header(&self) -> &NodeHeader {
+        &self.header
+    }
+
+    /// Reads the sections one after the other, for as long as `take` says so; checks the end when it gets there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] when a frame does not decode, or the record is not complete; those of `take`.
+    pub fn sections(&self, take: &mut dyn FnMut(RankSection) -> Result<bool>) -> Result<()> {
+        self.walk(take).context(|| format!("read {}", self.path.display()))
+    }
+
+    fn walk(&self, take: &mut dyn FnMut(RankSection) -> Result<bool>) -> Result<()> {
+        let (mut at, mut sections) = (self.first_section, 0);
+        loop {
+            let bytes = read_frame(&*self.file, at)?;
+            at += bytes.len() as u64;
+            let frame = frame::Frame::parse(&bytes)?;
+            if frame.kind == frame::Kind::NodeEnd {
+                let end: NodeEnd = frame.decode()?;
+                if end.sections != sections {
+                    let text = format!("{sections} sections where {} were written", end.sections);
+                    return Err(Error::new(ErrorKind::Corrupt, text));
+                }
+                return Ok(());
+            }
+            sections += 1;
+            if !take(frame.decode()?)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads all of it: whether every section and the end are there.
+    pub fn check(&self) -> Result<()> {
+        self.sections(&mut |_| Ok(true))
+    }
+
+    /// The section of one rank.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] when there is none.
+    pub fn section(&self, rank: u32) -> Result<RankSection> {
+        let mut found = None;
+        self.sections(&mut |section| {
+            let other = section.rank != rank;
+            if !other {
+                found = Some(section);
+            }
+            Ok(other)
+        })?;
+        found.ok_or_else(|| {
+            let text = format!("no section of rank {rank} in {}", self.path.display());
+            Error::new(ErrorKind::Corrupt, text)
+        })
+    }
+}
+
+/// Reads the frame at `offset_bytes`, whole.
+fn read_frame(file: &dyn File, offset_bytes: u64) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; frame::HEADER_BYTES];
+    let got = file.read_at(offset_bytes, &mut bytes)?;
+    let total = frame::frame_bytes(&bytes[..got])?;
+    if offset_bytes + total as u64 > file.size_bytes()? {
+        return Err(Error::new(ErrorKind::Corrupt, "record cut short"));
+    }
+    bytes.resize(total, 0);
+    let got = file.read_at(offset_bytes, &mut bytes)?;
+    bytes.truncate(got);
+    frame::Frame::parse(&bytes)?;
+    Ok(bytes)
+}

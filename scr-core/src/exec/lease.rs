@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The lease of a prefix: one launch at a time may rename there.
+//!
+//! A launch of the same job takes it over with a higher epoch. Another job is refused only while the heartbeat moves under
+//! our eyes; clocks of two hosts are never compared. A process that wakes after its epoch has passed finds that out here,
+//! before it renames anything.
+
+use super::prefix::Prefix;
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format;
+use crate::format::lease::{Lease, LeaseState};
+use crate::host::Host;
+use crate::id::Epoch;
+use crate::sabotage::{self, Fault};
+use crate::store::{Durability, Store, publish};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How often the heartbeat is looked at while another job's lease is watched.
+const LOOKS: u32 = 6;
+
+/// A lease that this launch holds; kept by rank 0, shared with its heartbeat.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    store: Arc<dyn Store>,
+    path: PathBuf,
+    record: Arc<Mutex<Lease>>,
+}
+
+impl Holder {
+    /// Takes the lease.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] when another job uses the prefix.
+    pub fn take(prefix: &Prefix, host: &Host, step: [u8; 16], heartbeat: Duration) -> Result<Self> {
+        let path = prefix.lease_path();
+        let found = read(&*prefix.store, &path);
+        let epoch = match found {
+            Ok(found) => {
+                let same_job = found.job_id == host.job.job_id && has_scheduler(&found);
+                if found.state == LeaseState::Held && !same_job {
+                    watch(prefix, &*host.clock, &path, &found, heartbeat)?;
+                }
+                Epoch(found.epoch.0 + 1)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Epoch(1),
+            // An unreadable lease names no epoch; seconds since 1970 are beyond any that was counted.
+            Err(error) if error.kind() == ErrorKind::Corrupt => Epoch(host.clock.unix().as_secs()),
+            Err(error) => return Err(error),
+        };
+        let record = Lease {
+            job_id: host.job.job_id.clone(),
+            step,
+            epoch,
+            node: host.job.node.clone(),
+            state: LeaseState::Held,
+            heartbeat: 0,
+        };
+        let record = Arc::new(Mutex::new(record));
+        let holder = Self { store: prefix.store.clone(), path, record };
+        holder.write(&holder.lock(), Durability::Power)?;
+        holder.check()?;
+        Ok(holder)
+    }
+
+    /// Held while the record is written: the heartbeat must not bring back what another thread has replaced.
+    fn lock(&self) -> MutexGuard<'_, Lease> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The epoch of this launch.
+    pub fn epoch(&self) -> Epoch {
+        self.lock().epoch
+    }
+
+    /// Makes sure that the lease is still ours.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] when another launch has taken it over.
+    pub fn check(&self) -> Result<()> {
+        self.check_against(&self.lock())
+    }
+
+    fn check_against(&self, record: &Lease) -> Result<()> {
+        if sabotage::active(Fault::IgnoreLease) {
+            return Ok(());
+        }
+        let found = read(&*self.store, &self.path)?;
+        if found.epoch == record.epoch && found.step == record.step {
+            return Ok(());
+        }
+        if found.epoch < record.epoch {
+            // A beat that was under way when we took over came after it: the higher epoch holds.
+            return self.write(record, Durability::Power);
+        }
+        let text = format!(
+            "another launch (job {}, node {}, epoch {}) has taken over the prefix; this one (epoch {}) may write there no more",
+            found.job_id, found.node, found.epoch, record.epoch
+        );
+        Err(Error::new(ErrorKind::Refused, text))
+    }
+
+    /// Moves the heartbeat, if the lease is still ours.
+    pub fn beat(&self) -> Result<()> {
+        let mut record = self.lock();
+        if record.state != LeaseState::Held {
+            return Ok(());
+        }
+        self.check_against(&record)?;
+        record.heartbeat += 1;
+        self.write(&record, Durability::Process)
+    }
+
+    /// Gives the lease back, if it is still ours.
+    pub fn give_back(&self, state: LeaseState) -> Result<()> {
+        let mut record = self.lock();
+        self.check_against(&record)?;
+        record.state = state;
+        self.write(&record, Durability::Power)
+    }
+
+    fn write(&self, record: &Lease, durability: Durability) -> Result<()> {
+        publish(&*self.store, &self.path, &format::encode(record), durability)
+    }
+}
+
+fn read(store: &dyn Store, path: &std::path::Path) -> Result<Lease> {
+    format::decode(&store.read(path)?)
+}
+
+/// Whether the job id is one that a resource manager gave; without one, any two launches have the same.
+fn has_scheduler(lease: &Lease) -> bool {
+    lease.job_id.as_str() != crate::host::NO_JOB_ID
+}
+
+/// Watches the heartbeat of another holder; returns when it stands still.
+fn watch(
+    prefix: &Prefix,
+    clock: &dyn Clock,
+    path: &std::path::Path,
+    found: &Lease,
+    heartbeat: Duration,
+) -> Result<()> {
+    for _ in 0..LOOKS {
+        clock.sleep(heartbeat / 2);
+        let now = read(&*prefix.store, path)?;
+        if now.state == LeaseState::Held
+            && (now.heartbeat, now.step) != (found.heartbeat, found.step)
+        {
+            let text = format!(
+                "the prefix {} is in use by job {} (node {}); use another SCR_PREFIX, or SCR_TASK for tasks that share one",
+                prefix.root().display(),
+                now.job_id,
+                now.node
+            );
+            return Err(Error::new(ErrorKind::Refused, text));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::event::Silent;
+    use crate::host::JobInfo;
+    use crate::id::{JobId, NodeName, UserName};
+    use crate::store::mem::Mem;
+    use std::path::Path;
+
+    fn host(store: &Mem, job: &str) -> Host {
+        Host {
+            local: Arc::new(store.clone()),
+            shared: Arc::new(store.clone()),
+            clock: Arc::new(ManualClock::new(Duration::from_secs(1_700_000_000))),
+            sink: Arc::new(Silent),
+            job: JobInfo {
+                job_id: JobId::new(job),
+                user: UserName::new("u"),
+                node: NodeName::new("n"),
+                end_unix_seconds: None,
+            },
+            random: crate::host::random,
+            directory: PathBuf::from("/prefix"),
+            background: false,
+        }
+    }
+
+    fn take(store: &Mem, job: &str) -> Holder {
+        let prefix = Prefix::new(Arc::new(store.clone()), PathBuf::from("/prefix"), None);
+        store.create_dir_all(Path::new("/prefix/.scr")).unwrap();
+        let host = host(store, job);
+        Holder::take(&prefix, &host, crate::host::random(), Duration::from_millis(1)).unwrap()
+    }
+
+    #[test]
+    fn the_higher_epoch_holds_even_when_a_late_beat_came_after_it() {
+        let store = Mem::new();
+        let old = take(&store, "4711");
+        let late = store.read(&old.path).unwrap();
+        let new = take(&store, "4711");
+        assert!(new.epoch() > old.epoch());
+        publish(&store, &old.path, &late, Durability::Process).unwrap();
+        new.check().unwrap();
+        assert_eq!(old.check().unwrap_err().kind(), ErrorKind::Refused);
+        assert_eq!(old.beat().unwrap_err().kind(), ErrorKind::Refused);
+        new.check().unwrap();
+    }
+
+    #[test]
+    fn a_beat_after_the_lease_was_given_back_changes_nothing() {
+        let store = Mem::new();
+        let holder = take(&store, "4711");
+        holder.give_back(LeaseState::Finalized).unwrap();
+        holder.beat().unwrap();
+        assert_eq!(read(&store, &holder.path).unwrap().state, LeaseState::Finalized);
+    }
+}

@@ -1,0 +1,502 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! From what is left in the caches to a verdict per dataset, and the rebuild of what is missing.
+//!
+//! Records only. Every node tells what it holds to the rank that judges the set (`set % ranks`), so nobody sees more than
+//! a few sets; one reduction joins the verdicts. A rebuilt part is an exact replica of the lost one: publishing it can
+//! never hurt, so an interrupted rebuild changes nothing.
+
+use super::Job;
+use super::cache::{NodeReader, Part};
+use super::distribute::places_here;
+use super::protect::Expected;
+use super::rebuild::{SetMap, rebuild};
+use super::stream::{Mode, Stream};
+use super::topology::{all, broadcast};
+use super::verify::check;
+use super::wire::{pack, unpack};
+use crate::comm::{Reduce, agree, collective};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{EventKind, Level};
+use crate::format::node::NodeHeader;
+use crate::format::state::{PartState, Phase};
+use crate::format::{DatasetHeader, Scheme};
+use crate::id::{DatasetIdentity, NodeName};
+use crate::plan::join::{Ballot, Outcome};
+use crate::plan::judge::{self, Standing, Verdict};
+use crate::sabotage::{self, Fault};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A dataset in one layout, as found in the caches of all nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cached {
+    /// Which dataset.
+    pub header: DatasetHeader,
+    /// Which layout of it.
+    pub layout: u32,
+    /// How many redundancy sets the layout has.
+    pub sets: u32,
+    /// The weakest scheme of its parts.
+    pub scheme: Scheme,
+    /// Whether any part says `Committed`.
+    pub any_committed: bool,
+    /// Whether any part says `Writing`: then it was never committed.
+    pub any_writing: bool,
+    /// Why it was set aside, where it was.
+    pub condemned: Option<String>,
+}
+
+/// The parts on this node, on its leader; empty elsewhere.
+pub type Local = Vec<(Part, PartState)>;
+
+/// What one node says of a part it holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Fact {
+    node: NodeName,
+    member: u32,
+    members: u32,
+    phase: Phase,
+    /// The node record's header, or why it cannot be read.
+    header: std::result::Result<NodeHeader, String>,
+    /// Members of whose node record a copy is here, and the nodes that wrote them.
+    copies: Vec<(u32, NodeName)>,
+    /// The ranks that run on the node.
+    ranks: Vec<u32>,
+}
+
+/// Whether a dataset in cache can be used; the same on all ranks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Usable {
+    /// As it is.
+    Whole,
+    /// After a rebuild of what so many lost nodes held.
+    Rebuildable {
+        /// How many.
+        nodes: u64,
+    },
+    /// Not, but somebody may have been told that it exists.
+    Lost {
+        /// Why.
+        why: String,
+    },
+    /// Not: it was never finished.
+    Unfinished,
+}
+
+/// How a dataset in cache stands.
+#[derive(Debug)]
+pub struct Judged {
+    /// The same on all ranks.
+    pub usable: Usable,
+    /// The sets of which a member is, or shall be, on this node and which need a rebuild.
+    pub maps: Vec<SetMap>,
+}
+
+/// Lists all datasets in the caches, ascending by number, identity and layout.
+///
+/// # Collective
+/// On all ranks; on return the list is the same everywhere. The second value is for this node's leader.
+pub fn survey(job: &Job) -> Result<(Vec<Cached>, Local)> {
+    let scanned = if job.is_leader() { job.cache.scan() } else { Ok((Vec::new(), Vec::new())) };
+    let (local, unreadable) = agree(&*job.topology.world, scanned)?;
+    for error in unreadable {
+        let text = format!("a part in cache is left aside: {error:#}");
+        job.host.tell(EventKind::Message, Level::Warning, text);
+    }
+    let mine: Vec<Cached> = local.iter().map(|(_, state)| Cached::of(state)).collect();
+    let merged = collective::fold(&*job.topology.world, pack(&mine), &mut |a, b| {
+        let lists = [a, b].map(|bytes| unpack::<Vec<Cached>>(&bytes).unwrap_or_default());
+        pack(&merge(lists.into_iter().flatten()))
+    })?;
+    let list = merge(unpack::<Vec<Cached>>(&merged)?.into_iter());
+    Ok((list, local))
+}
+
+impl Cached {
+    fn of(state: &PartState) -> Self {
+        Self {
+            header: state.dataset.clone(),
+            layout: state.place.layout,
+            sets: state.place.sets,
+            scheme: state.place.scheme,
+            any_committed: state.phase == Phase::Committed,
+            any_writing: state.phase == Phase::Writing,
+            condemned: match &state.phase {
+                Phase::Condemned { reason } => Some(reason.clone()),
+                _ => None,
+            },
+        }
+    }
+
+    /// What makes parts belong together.
+    pub fn key(&self) -> (u64, DatasetIdentity, u32) {
+        let identity = if sabotage::active(Fault::IgnoreIdentity) {
+            DatasetIdentity::default()
+        } else {
+            self.header.identity
+        };
+        (self.header.id.0, identity, self.layout)
+    }
+}
+
+fn merge(all: impl Iterator<Item = Cached>) -> Vec<Cached> {
+    let mut merged: BTreeMap<_, Cached> = BTreeMap::new();
+    for one in all {
+        let Some(known) = merged.get_mut(&one.key()) else {
+            merged.insert(one.key(), one);
+            continue;
+        };
+        known.scheme = known.scheme.min(one.scheme);
+        known.any_committed |= one.any_committed;
+        known.any_writing |= one.any_writing;
+        known.condemned = known.condemned.take().or(one.condemned);
+    }
+    merged.into_values().collect()
+}
+
+/// Judges a dataset from the records that are left.
+///
+/// # Collective
+/// On all ranks, with equal `cached`.
+pub fn judge(job: &Job, cached: &Cached, local: &Local) -> Result<Judged> {
+    let world = &*job.topology.world;
+    let size = world.size() as u32;
+    let mut facts = Vec::new();
+    for (part, state) in local {
+        if Cached::of(state).key() == cached.key() {
+            let judge = state.place.set % size;
+            facts.push((judge as usize, pack(&(state.place.set, fact(job, part, state)))));
+        }
+    }
+    let facts = collective::route(world, facts)?;
+    let mut sets: BTreeMap<u32, BTreeMap<u32, Fact>> = BTreeMap::new();
+    for (_, bytes) in &facts {
+        let (set, fact): (u32, Fact) = unpack(bytes)?;
+        // Of two nodes with the same member the first is as good as the other.
+        sets.entry(set).or_default().entry(fact.member).or_insert(fact);
+    }
+    let mut ballot = Ballot::default();
+    let mut lost: BTreeMap<u32, String> = BTreeMap::new();
+    let mut missing: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (&set, facts) in &sets {
+        let verdict = judge_set(set, facts);
+        ballot = ballot.join(&Ballot::of(set, &verdict));
+        match verdict.standing {
+            Standing::Whole => {}
+            Standing::Rebuildable { missing: members } => {
+                missing.insert(set, members);
+            }
+            Standing::Lost { why } => {
+                lost.insert(set, why);
+            }
+        }
+    }
+    world.all_reduce(Reduce::Max, &mut ballot.max)?;
+    world.all_reduce(Reduce::Sum, &mut ballot.sum)?;
+    let usable = match ballot.outcome(cached.sets) {
+        Outcome::Whole => Usable::Whole,
+        Outcome::Rebuildable => {
+            let mut nodes = [missing.values().map(|members| members.len() as u64).sum()];
+            world.all_reduce(Reduce::Sum, &mut nodes)?;
+            Usable::Rebuildable { nodes: nodes[0] }
+        }
+        Outcome::Unfinished => Usable::Unfinished,
+        Outcome::Absent { sets } => Usable::Lost {
+            why: format!("nothing is left of {sets} of {} redundancy sets", cached.sets),
+        },
+        Outcome::Lost { set } => {
+            let words = lost.remove(&set).unwrap_or_default().into_bytes();
+            let why = collective::fold(world, words, &mut |a, b| if a.is_empty() { b } else { a })?;
+            Usable::Lost { why: String::from_utf8_lossy(&why).into_owned() }
+        }
+    };
+    let maps = match usable {
+        Usable::Rebuildable { .. } => homes(job, &sets, &missing)?,
+        _ => Vec::new(),
+    };
+    Ok(Judged { usable, maps })
+}
+
+fn fact(job: &Job, part: &Part, state: &PartState) -> Fact {
+    // A record is good only as a whole: a torn one is as good as lost, and can be had from its copy.
+    let whole = |reader: NodeReader| reader.check().map(|()| reader.header().clone());
+    let copy = |member| Some((member, part.copy(member).and_then(whole).ok()?.node));
+    Fact {
+        node: state.node.clone(),
+        member: state.place.member,
+        members: state.place.members,
+        phase: state.phase.clone(),
+        header: part.node().and_then(whole).map_err(|error| format!("{error:#}")),
+        copies: (0..state.place.members).filter_map(copy).collect(),
+        ranks: job.topology.ranks.clone(),
+    }
+}
+
+fn judge_set(set: u32, facts: &BTreeMap<u32, Fact>) -> Verdict {
+    let header = facts.values().find_map(|fact| fact.header.as_ref().ok());
+    let (scheme, members) =
+        header.map_or((Scheme::Single, 0), |h| (h.place.scheme, h.members.len() as u32));
+    let mut told = Vec::new();
+    for fact in facts.values() {
+        // A part without a readable node record is as good as missing, unless it never had one.
+        if fact.header.is_ok() || fact.phase == Phase::Writing {
+            let (member, node, phase) = (fact.member, fact.node.clone(), fact.phase.clone());
+            told.push(judge::Fact::Part { member, node, phase });
+        }
+        for (member, node) in &fact.copies {
+            let (member, node) = (*member, node.clone());
+            told.push(judge::Fact::RecordCopy { member, node, held_by: fact.member });
+        }
+    }
+    // Without any header the set is as large as its parts say: enough to tell unfinished from lost.
+    let members = members.max(facts.values().map(|fact| fact.members).max().unwrap_or(0));
+    judge::judge(set, scheme, members, &told)
+}
+
+/// Finds a home for every missing member, and tells the nodes concerned who is where.
+///
+/// The home of a missing member is the node that runs its lowest rank now.
+fn homes(
+    job: &Job,
+    sets: &BTreeMap<u32, BTreeMap<u32, Fact>>,
+    missing: &BTreeMap<u32, Vec<u32>>,
+) -> Result<Vec<SetMap>> {
+    let world = &*job.topology.world;
+    let mut maps: BTreeMap<u32, SetMap> = BTreeMap::new();
+    let mut questions = Vec::new();
+    for (set, lost) in missing {
+        let facts = &sets[set];
+        let Some(header) = facts.values().find_map(|fact| fact.header.as_ref().ok()) else {
+            continue;
+        };
+        let mut homes = vec![Vec::new(); header.members.len()];
+        for fact in facts.values() {
+            if let Some(home) = homes.get_mut(fact.member as usize) {
+                home.clone_from(&fact.ranks);
+            }
+        }
+        for &member in lost {
+            let first = header.members[member as usize].first().map_or(0, |&(rank, _)| rank);
+            questions.push((first as usize % world.size(), pack(&(*set, member))));
+        }
+        let bad = header.members.iter().map(|_| Vec::new()).collect();
+        let map = SetMap {
+            header: header.clone(),
+            homes,
+            missing: lost.clone(),
+            bad,
+            bad_parity: Vec::new(),
+        };
+        maps.insert(*set, map);
+    }
+    let asked = collective::route(world, questions)?;
+    let answers = asked
+        .iter()
+        .map(|(from, question)| {
+            let (set, member): (u32, u32) = unpack(question)?;
+            Ok((*from, pack(&(set, member, job.topology.ranks.clone()))))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    for (_, answer) in collective::route(world, answers)? {
+        let (set, member, ranks): (u32, u32, Vec<u32>) = unpack(&answer)?;
+        if let Some(map) = maps.get_mut(&set) {
+            map.homes[member as usize] = ranks;
+        }
+    }
+    let mut invitations = Vec::new();
+    for (set, map) in &maps {
+        let mut leaders: Vec<u32> = map.homes.iter().map(|ranks| ranks[0]).collect();
+        leaders.sort_unstable();
+        leaders.dedup();
+        for leader in leaders {
+            invitations.push((leader as usize, pack(&(*set, map))));
+        }
+    }
+    let mut mine: Vec<(u32, SetMap)> = collective::route(world, invitations)?
+        .iter()
+        .map(|(_, bytes)| unpack(bytes))
+        .collect::<Result<_>>()?;
+    mine.sort_by_key(|(set, _)| *set);
+    let mine: Vec<SetMap> = mine.into_iter().map(|(_, map)| map).collect();
+    broadcast(&*job.topology.node, &mine)
+}
+
+/// Makes a dataset that was judged `Whole` or `Rebuildable` whole and committed on the nodes present.
+///
+/// # Collective
+/// On all ranks. On an error nothing has changed.
+pub fn complete(job: &Job, cached: &Cached, judged: &Judged, local: &Local) -> Result<()> {
+    let world = &*job.topology.world;
+    let start = job.host.clock.monotonic();
+    let lost = match judged.usable {
+        Usable::Rebuildable { nodes } => nodes,
+        _ => 0,
+    };
+    let rebuilding = lost > 0;
+    let event = |kind, level, text: String| {
+        let mut event = job.host.event(kind, level, text);
+        event.dataset = Some(cached.header.id);
+        event.name = Some(cached.header.name.clone());
+        event
+    };
+    let mut blocks = 0;
+    if rebuilding {
+        if job.is_first() {
+            let (id, name) = (cached.header.id, &cached.header.name);
+            let text = format!("dataset {id} ({name}): rebuild what {lost} lost node(s) held");
+            job.host.sink.tell(&event(EventKind::RebuildStart, Level::Note, text));
+        }
+        let mut outcome = Ok(());
+        for map in &judged.maps {
+            match rebuild(job, map)? {
+                Ok(count) => blocks += count,
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        let outcome = agree(world, outcome);
+        if outcome.is_err() {
+            let told = outcome.as_ref().err().map_or_else(String::new, |e| format!("{e:#}"));
+            if job.is_first() {
+                let text = format!("dataset {} cannot be rebuilt: {told}", cached.header.id);
+                job.host.sink.tell(&event(EventKind::RebuildFail, Level::Error, text));
+            }
+            discard_attempt(job, judged);
+            return outcome;
+        }
+        let published = if job.is_leader() { publish_rebuilt(job, judged) } else { Ok(()) };
+        agree(world, published)?;
+    }
+    let rolled = roll_forward(cached, local);
+    agree(world, rolled)?;
+    if rebuilding {
+        let mut sum = [blocks];
+        world.all_reduce(Reduce::Sum, &mut sum)?;
+        let bytes = sum[0] * judged.maps.first().map_or(0, |m| u64::from(m.header.block_bytes));
+        if job.is_first() {
+            let seconds = job.host.clock.monotonic().saturating_sub(start).as_secs_f64();
+            let text = format!(
+                "dataset {} ({}): rebuilt what {lost} lost node(s) held from {} in {seconds:.3} s",
+                cached.header.id, cached.header.name, cached.scheme
+            );
+            let mut event = event(EventKind::RebuildSuccess, Level::Warning, text);
+            event.seconds = Some(seconds);
+            event.bytes = Some(bytes);
+            job.host.sink.tell(&event);
+        }
+    }
+    Ok(())
+}
+
+/// Rebuilds the parts of a dataset whose data are bad; returns whether there were any.
+///
+/// A part with a bad block counts as lost: coarser than restoring the block, but nobody need be where he was.
+///
+/// # Collective
+/// On all ranks, with the parts of `one` committed.
+///
+/// # Errors
+/// [`ErrorKind::Lost`] when more is bad than redundancy can restore; what kept this rank from it, or
+/// [`ErrorKind::PeerFailed`]. Nothing is removed then.
+pub fn replace_bad(job: &Job, one: &Cached, local: &Local) -> Result<bool> {
+    let world = &*job.topology.world;
+    let mut bad = Vec::new();
+    for place in places_here(job, one, local)? {
+        let part = job.cache.part(&one.header, &place);
+        if !all(&*job.topology.node, is_sound(job, &part))? {
+            bad.push(place);
+        }
+    }
+    let mut count = [if job.is_leader() { bad.len() as u64 } else { 0 }];
+    world.all_reduce(Reduce::Sum, &mut count)?;
+    if count[0] == 0 {
+        return Ok(false);
+    }
+    let is_bad =
+        |state: &PartState| Cached::of(state).key() == one.key() && bad.contains(&state.place);
+    let (unsound, sound): (Local, Local) =
+        local.iter().cloned().partition(|(_, state)| is_bad(state));
+    let judged = judge(job, one, &sound)?;
+    match &judged.usable {
+        Usable::Whole | Usable::Rebuildable { .. } => complete(job, one, &judged, &sound)?,
+        Usable::Lost { why } => return Err(Error::new(ErrorKind::Lost, why.clone())),
+        Usable::Unfinished => return Err(Error::new(ErrorKind::Lost, "it was never finished")),
+    }
+    let here: Vec<_> =
+        rebuilt(job, &judged).map(|(map, member)| (map.header.place.set, member as u32)).collect();
+    // Where it was rebuilt it has taken the place of the bad one; elsewhere nobody may mistake that for it.
+    let gone = unsound.iter().filter(|(_, s)| !here.contains(&(s.place.set, s.place.member)));
+    let removed = gone.map(|(part, _)| part).try_for_each(|part| job.cache.evict(part));
+    agree(world, removed).map(|()| true)
+}
+
+/// Whether the data of a part match their checksums, as far as this rank looks: at its share of the sections.
+fn is_sound(job: &Job, part: &Part) -> bool {
+    let (lane, lanes) = (job.topology.lane(), job.topology.ranks.len());
+    let mut index = 0;
+    let checked = part.node().and_then(|reader| {
+        reader.sections(&mut |section| {
+            index += 1;
+            if (index - 1) % lanes == lane {
+                let header = reader.header();
+                let expected = Expected {
+                    block_bytes: header.block_bytes,
+                    has_checksums: header.has_checksums,
+                    data_checksums: section.data_checksums,
+                };
+                let (store, dir) = (part.store.clone(), part.data_path());
+                check(&mut Stream::below(store, &dir, section.files, Mode::Read)?, &expected)?;
+            }
+            Ok(true)
+        })
+    });
+    checked.is_ok()
+}
+
+/// The members that were rebuilt on this node, with their maps.
+fn rebuilt<'a>(job: &'a Job, judged: &'a Judged) -> impl Iterator<Item = (&'a SetMap, usize)> {
+    judged.maps.iter().flat_map(|map| {
+        let here = |member: &u32| map.homes[*member as usize] == job.topology.ranks;
+        map.missing.iter().filter(move |m| here(m)).map(move |&m| (map, m as usize))
+    })
+}
+
+fn publish_rebuilt(job: &Job, judged: &Judged) -> Result<()> {
+    for (map, member) in rebuilt(job, judged) {
+        let mut place = map.header.place;
+        place.member = member as u32;
+        let part = map.part(job, member, true);
+        part.publish_state(&PartState {
+            dataset: map.header.dataset.clone(),
+            place,
+            node: job.topology.name.clone(),
+            phase: Phase::Committed,
+        })?;
+        let named = map.part(job, member, false);
+        if named.dir != part.dir {
+            // What is left of an unreadable part of the same name makes room.
+            job.cache.discard(&named.dir)?;
+            part.store.rename(&part.dir, &named.dir)?;
+        }
+    }
+    Ok(())
+}
+
+fn discard_attempt(job: &Job, judged: &Judged) {
+    if !job.is_leader() {
+        return;
+    }
+    for (map, member) in rebuilt(job, judged) {
+        // The next launch clears what cannot be removed now.
+        let _ = job.cache.discard(&map.part(job, member, true).dir);
+    }
+}
+
+/// Publishes `Committed` where a part is only `Encoded`: phase 1 has ended everywhere.
+fn roll_forward(cached: &Cached, local: &Local) -> Result<()> {
+    for (part, state) in local {
+        if Cached::of(state).key() == cached.key() && state.phase == Phase::Encoded {
+            part.publish_phase(Phase::Committed)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Cache to prefix after the job: from the nodes that are left, rebuilding what is missing.
+//!
+//! The same code as in the job, with one rank per node instead of the application's: every node brings the parts it holds.
+//! Outputs come first, oldest first, then the newest checkpoint that can be completed. It can be interrupted and repeated.
+
+use super::flush::{Cargo, flush};
+use super::lease::Holder;
+use super::recover::{self, Cached, Local, Usable};
+use super::wire::{pack, unpack};
+use super::{Job, topology::Topology};
+use crate::comm::{Comm, agree, collective};
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{EventKind, Level};
+use crate::exec::cache::{Cache, job_directory};
+use crate::exec::prefix::Prefix;
+use crate::format::lease::LeaseState;
+use crate::format::state::PartState;
+use crate::host::Host;
+use crate::id::{DatasetId, DatasetName};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What became of one dataset.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// Its number.
+    pub id: DatasetId,
+    /// Its name.
+    pub name: DatasetName,
+    /// Whether it is complete in the prefix now, or why not.
+    pub outcome: std::result::Result<(), String>,
+}
+
+/// Saves what is only in cache; `host` and `config` are those of the node that this rank stands for.
+///
+/// # Collective
+/// On all ranks of `world`, of which there is one per node.
+///
+/// # Errors
+/// [`ErrorKind::Refused`] when another launch uses the prefix. What can be saved in spite of trouble elsewhere is saved.
+pub fn scavenge(world: Box<dyn Comm>, host: Host, config: Config) -> Result<Vec<Saved>> {
+    let topology = Topology::new(world, host.job.node.clone())?;
+    let root = job_directory(&config.cache_base, &host, &config);
+    let cache = Cache::new(host.local.clone(), root);
+    let prefix = Prefix::new(host.shared.clone(), config.prefix.clone(), config.task.as_deref());
+    let job = Job { topology, host, config, cache, prefix };
+    let lease = if job.is_first() { take(&job).map(Some) } else { Ok(None) };
+    let lease = agree(&*job.topology.world, lease)?;
+    let prepared = agree(&*job.topology.world, job.cache.prepare());
+    let saved = prepared.and_then(|()| save_all(&job, lease.as_ref()));
+    if let Some(lease) = lease
+        && let Err(error) = lease.give_back(LeaseState::Released)
+    {
+        let text = format!("the prefix is not given back: {error:#}");
+        job.host.tell(EventKind::Message, Level::Warning, text);
+    }
+    saved
+}
+
+fn take(job: &Job) -> Result<Holder> {
+    job.prefix.prepare()?;
+    let heartbeat = Duration::from_secs_f64(job.config.heartbeat_seconds.max(0.1));
+    Holder::take(&job.prefix, &job.host, (job.host.random)(), heartbeat)
+}
+
+fn save_all(job: &Job, lease: Option<&Holder>) -> Result<Vec<Saved>> {
+    let (cached, local) = recover::survey(job)?;
+    let mut saved = Vec::new();
+    let outputs = cached.iter().filter(|one| one.header.is_output);
+    for one in outputs {
+        saved.push(save(job, lease, one, &local)?);
+    }
+    let mut checkpoints: Vec<_> =
+        cached.iter().filter(|one| one.header.is_checkpoint && !one.header.is_output).collect();
+    checkpoints.sort_by_key(|one| std::cmp::Reverse((one.header.age(), one.layout)));
+    for one in checkpoints {
+        let done = save(job, lease, one, &local)?;
+        let is_enough = done.outcome.is_ok();
+        saved.push(done);
+        if is_enough {
+            break;
+        }
+    }
+    Ok(saved)
+}
+
+/// Saves one dataset; only trouble of communication is an error.
+fn save(job: &Job, lease: Option<&Holder>, one: &Cached, local: &Local) -> Result<Saved> {
+    let outcome = match try_save(job, lease, one, local) {
+        Err(error) if error.kind() == ErrorKind::Communication => return Err(error),
+        Err(error) => Err(format!("{error:#}")),
+        Ok(()) => Ok(()),
+    };
+    if job.is_first() {
+        let (id, name) = (one.header.id, &one.header.name);
+        let (level, text) = match &outcome {
+            Ok(()) => (Level::Note, format!("dataset {id} ({name}) is in the prefix")),
+            Err(why) => (Level::Warning, format!("dataset {id} ({name}) cannot be saved: {why}")),
+        };
+        job.host.tell(EventKind::Message, level, text);
+    }
+    Ok(Saved { id: one.header.id, name: one.header.name.clone(), outcome })
+}
+
+fn try_save(job: &Job, lease: Option<&Holder>, one: &Cached, local: &Local) -> Result<()> {
+    if let Some(reason) = &one.condemned {
+        return Err(Error::new(ErrorKind::Invalid, format!("set aside: {reason}")));
+    }
+    let judged = recover::judge(job, one, local)?;
+    match &judged.usable {
+        Usable::Whole | Usable::Rebuildable { .. } => {}
+        Usable::Unfinished => return Err(Error::new(ErrorKind::Lost, "it was never finished")),
+        Usable::Lost { why } => return Err(Error::new(ErrorKind::Lost, why.clone())),
+    }
+    recover::complete(job, one, &judged, local)?;
+    match load_and_flush(job, lease, one) {
+        Err(error) if error.kind() != ErrorKind::Communication => {
+            // Bad data are as good as lost: redundancy may give them back.
+            let scanned = agree(&*job.topology.world, job.cache.scan())?;
+            if !recover::replace_bad(job, one, &scanned.0)? {
+                return Err(error);
+            }
+            load_and_flush(job, lease, one)
+        }
+        other => other,
+    }
+}
+
+fn load_and_flush(job: &Job, lease: Option<&Holder>, one: &Cached) -> Result<()> {
+    let parts = agree(&*job.topology.world, parts_of(job, one))?;
+    let cargo = agree(&*job.topology.world, chosen(job, parts).and_then(cargo))?;
+    flush(job, lease, &one.header, &cargo).map(|_| ())
+}
+
+/// The parts of a dataset that this node holds now.
+fn parts_of(job: &Job, one: &Cached) -> Result<Local> {
+    let mut parts = job.cache.scan()?.0;
+    parts.retain(|(_, state)| {
+        state.dataset.identity == one.header.identity && state.place.layout == one.layout
+    });
+    Ok(parts)
+}
+
+/// Those of the parts here that no lower rank has too: a node that came back holds what was rebuilt elsewhere.
+///
+/// # Collective
+/// On all ranks.
+fn chosen(job: &Job, mut parts: Local) -> Result<Local> {
+    let world = &*job.topology.world;
+    let rank = world.rank();
+    let seat = |state: &PartState| (state.place.set, state.place.member);
+    let mine: BTreeMap<_, _> = parts.iter().map(|(_, state)| (seat(state), rank)).collect();
+    let holders = collective::fold(world, pack(&mine), &mut |lower, higher| {
+        let read = |bytes: &[u8]| unpack::<BTreeMap<(u32, u32), usize>>(bytes).unwrap_or_default();
+        let mut joined = read(&higher);
+        joined.extend(read(&lower));
+        pack(&joined)
+    })?;
+    let holders: BTreeMap<(u32, u32), usize> = unpack(&holders)?;
+    parts.retain(|(_, state)| holders.get(&seat(state)) == Some(&rank));
+    Ok(parts)
+}
+
+/// Everything of these parts.
+fn cargo(parts: Local) -> Result<Cargo> {
+    let mut cargo = Cargo {
+        sections: Vec::new(),
+        block_bytes: 0,
+        has_checksums: true,
+        in_place: false,
+        parts: Vec::new(),
+    };
+    for (part, state) in parts {
+        let reader = part.node()?;
+        cargo.block_bytes = reader.header().block_bytes;
+        cargo.has_checksums &= reader.header().has_checksums;
+        reader.sections(&mut |section| {
+            cargo.sections.push((part.data_path(), section));
+            Ok(true)
+        })?;
+        cargo.parts.push((part, state.place));
+    }
+    Ok(cargo)
+}

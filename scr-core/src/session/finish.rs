@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The end of a launch, and what an application says of datasets by name.
+
+use super::{Session, State};
+use crate::comm::agree;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{EventKind, Level};
+use crate::format::current::{ChosenBy, Current};
+use crate::format::lease::LeaseState;
+use crate::format::summary::{PrefixState, Summary};
+use crate::plan::flush::due_at_finalize;
+
+impl Session {
+    /// Ends the launch: flushes what is owed to the prefix and the newest checkpoint where configured, and gives the prefix
+    /// back. What is in cache stays there.
+    ///
+    /// # Collective
+    /// On all ranks.
+    ///
+    /// # Errors
+    /// Why a flush failed; the launch has ended all the same, and the data are in cache.
+    pub fn finalize(&mut self) -> Result<()> {
+        self.enter("SCR_Finalize")?;
+        let owed: Vec<usize> = (0..self.entries.len()).filter(|&i| self.is_owed(i)).collect();
+        let newest = self.entries.iter().rposition(|e| e.header.is_checkpoint && e.is_usable());
+        let is_due = due_at_finalize(
+            newest.map(|i| !self.entries[i].is_only_here()),
+            self.job.config.flush_every,
+        );
+        let mut outcome = Ok(());
+        for index in owed.into_iter().chain(newest.filter(|_| is_due)) {
+            match self.try_flush(index) {
+                Ok(flushed) => outcome = outcome.and(flushed),
+                Err(error) => return self.leave(Err(error)),
+            }
+        }
+        self.heartbeat = None;
+        if let Some(lease) = self.lease.take()
+            && let Err(error) = lease.give_back(LeaseState::Finalized)
+        {
+            let text = format!("the prefix is not given back: {error:#}");
+            self.job.host.tell(EventKind::Message, Level::Warning, text);
+        }
+        if self.job.is_first() {
+            self.job.host.tell(EventKind::Finalize, Level::Detail, "finalize");
+        }
+        self.state = State::Finalized;
+        let ended = agree(&*self.job.topology.world, outcome);
+        self.leave(ended)
+    }
+
+    /// Whether a flush of an entry is still due; what was set aside meanwhile is not.
+    fn is_owed(&self, index: usize) -> bool {
+        self.entries[index].flush_owed && self.entries[index].is_only_here()
+    }
+
+    /// Makes a checkpoint in the prefix the one to restart from, until a newer one is committed.
+    ///
+    /// # Collective
+    /// On all ranks, with equal `name`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when the prefix has no such checkpoint.
+    pub fn current(&mut self, name: &str) -> Result<()> {
+        self.enter("SCR_Current")?;
+        let newest_known = self.last_id;
+        let done = self.first(|session| {
+            let summary = session.named(name)?;
+            if !summary.dataset.is_checkpoint || summary.state != PrefixState::Flushed {
+                let text =
+                    format!("dataset {name} in the prefix is not a checkpoint that can be used");
+                return Err(Error::new(ErrorKind::NotFound, text));
+            }
+            let (identity, name) = (summary.dataset.identity, summary.dataset.name);
+            let choice = Current { identity, name, by: ChosenBy::Person, newest_known };
+            session.job.prefix.publish_current(&choice)
+        });
+        self.leave(done)
+    }
+
+    /// Takes a dataset out of the index; its files stay.
+    ///
+    /// # Collective
+    /// On all ranks, with equal `name`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when the prefix has no such dataset.
+    pub fn drop_dataset(&mut self, name: &str) -> Result<()> {
+        self.enter("SCR_Drop")?;
+        let done = self.first(|session| {
+            let summary = session.named(name)?;
+            session.job.prefix.drop_dataset(&summary.dataset)
+        });
+        if done.is_ok() {
+            let here = self.entries.iter_mut().filter(|e| e.header.name.as_str() == name);
+            here.for_each(|entry| entry.flushed = false);
+        }
+        self.leave(done)
+    }
+
+    /// Removes a dataset and its files from the caches and the prefix.
+    ///
+    /// # Collective
+    /// On all ranks, with equal `name`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when neither has such a dataset.
+    pub fn delete(&mut self, name: &str) -> Result<()> {
+        self.enter("SCR_Delete")?;
+        let here = self.entries.iter().filter(|e| e.header.name.as_str() == name);
+        let keys: Vec<_> = here.map(super::entry::Entry::key).collect();
+        for &key in &keys {
+            self.evict(key, Level::Note, "the application deletes it");
+        }
+        let deleted = self.first(|session| match session.named(name) {
+            Ok(summary) => session.job.prefix.delete(&summary.dataset),
+            Err(error) if error.kind() == ErrorKind::NotFound && !keys.is_empty() => Ok(()),
+            Err(error) => Err(error),
+        });
+        self.leave(deleted)
+    }
+
+    /// Changes the prefix on rank 0, as long as it is ours; all ranks get the outcome.
+    fn first(&self, action: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        let done = match &self.lease {
+            Some(lease) if self.job.is_first() => lease.check().and_then(|()| action(self)),
+            _ => Ok(()),
+        };
+        agree(&*self.job.topology.world, done)
+    }
+
+    /// The newest dataset of this name in the prefix.
+    fn named(&self, name: &str) -> Result<Summary> {
+        let summaries = self.job.prefix.summaries()?.0;
+        let found = summaries.into_iter().rev().find(|s| s.dataset.name.as_str() == name);
+        found.ok_or_else(|| {
+            let text = format!("no dataset {name} in {}", self.job.prefix.root().display());
+            Error::new(ErrorKind::NotFound, text)
+        })
+    }
+}

@@ -1,0 +1,588 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Init: takes the prefix, looks at what caches and prefix hold, makes whole what can be, and orders the candidates for a
+//! restart. Records only; no data are read but those that a rebuild needs.
+
+use super::entry::Entry;
+use super::heartbeat::Heartbeat;
+use super::{Costs, Session, State};
+use crate::comm::{Comm, Reduce, agree};
+use crate::config::Config;
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::event::{EventKind, Level};
+use crate::exec::Job;
+use crate::exec::cache::{Cache, job_directory};
+use crate::exec::distribute;
+use crate::exec::lease::Holder;
+use crate::exec::prefix::Prefix;
+use crate::exec::protect::Protected;
+use crate::exec::protect::sizes_of;
+use crate::exec::recover::{self, Cached, Local, Usable};
+use crate::exec::topology::{RedundancySet, Topology, broadcast};
+use crate::format::current::Current;
+use crate::format::decision::{CandidateReport, Decision, Location, Verdict};
+use crate::format::lease::LeaseState;
+use crate::format::summary::{PrefixState, Summary};
+use crate::format::{Place, Scheme};
+use crate::host::Host;
+use crate::id::{DatasetId, NodeName};
+use crate::plan::evict::Standing;
+use crate::plan::level;
+use crate::plan::order::{Candidate, restart_order};
+use crate::sabotage::{self, Fault};
+use crate::store::{Durability, publish};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const CACHE_ADVICE: &str =
+    "the cache directory cannot be used; set SCR_CACHE_BASE to one that this user can write";
+
+/// What the prefix holds, as rank 0 found it.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+struct Found {
+    summaries: Vec<Summary>,
+    current: Option<Current>,
+    last_id: DatasetId,
+}
+
+impl Session {
+    /// Begins a launch.
+    ///
+    /// # Collective
+    /// On all ranks of `world`. `config` is equal everywhere but for the directories of the node.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] when another job uses the prefix; [`ErrorKind::Lost`] when `SCR_RESTART_REQUIRED` is set and
+    /// there are checkpoints of which none can be used; what kept a rank from its directories. Nothing is lost then.
+    pub fn init(world: Box<dyn Comm>, host: Host, config: Config) -> Result<Self> {
+        let topology = Topology::new(world, host.job.node.clone())?;
+        let task = config.task.as_deref();
+        let prefix = Prefix::new(host.shared.clone(), config.prefix.clone(), task);
+        let root = job_directory(&config.cache_base, &host, &config);
+        let cache = Cache::new(host.local.clone(), root);
+        let job = Job { topology, host, config, cache, prefix };
+
+        // The lease comes first: who is refused has touched nothing of the one who holds it.
+        let lease = if job.is_first() { take_lease(&job).map(Some) } else { Ok(None) };
+        let lease = agree(&*job.topology.world, lease)?;
+        let job = prepare_cache(job).inspect_err(|error| release(lease.as_ref(), error))?;
+        let epoch = lease.as_ref().map_or(0, |lease| lease.epoch().0);
+        let epoch = broadcast(&*job.topology.world, &epoch)?;
+        let heartbeat = Heartbeat::start(&job, lease.clone());
+        let set = RedundancySet::form(&job.topology, set_size(&job.config))?;
+        let mut session = Self {
+            job,
+            set,
+            lease,
+            epoch,
+            heartbeat,
+            state: State::Idle,
+            abandoned: false,
+            entries: Vec::new(),
+            candidates: Vec::new(),
+            tried: 0,
+            taken: None,
+            decision: Decision::default(),
+            last_id: DatasetId(0),
+            reached: None,
+            checkpoints: 0,
+            costs: Costs::default(),
+            unusable: Vec::new(),
+            has_written: false,
+            broken: false,
+        };
+        if let Err(error) = session.look() {
+            session.heartbeat = None;
+            release(session.lease.as_ref(), &error);
+            return Err(error);
+        }
+        session.costs.last_end = session.job.host.clock.monotonic();
+        Ok(session)
+    }
+
+    /// Looks at what caches and prefix hold, and makes whole what can be.
+    fn look(&mut self) -> Result<()> {
+        if self.job.config.cache_purge {
+            self.purge()?;
+        }
+        let found =
+            if self.job.is_first() { look_at_prefix(&self.job) } else { Ok(Found::default()) };
+        let found = agree(&*self.job.topology.world, found)?;
+        let found: Found = broadcast(&*self.job.topology.world, &found)?;
+        let (cached, local) = recover::survey(&self.job)?;
+        self.last_id = self.highest_id(found.last_id)?;
+        if sabotage::active(Fault::ReuseId) {
+            self.last_id = DatasetId(0);
+        }
+        let world = &self.job.topology.world;
+        self.decision = Decision {
+            decided_unix_micros: self.job.host.unix_micros(),
+            ranks: world.size() as u32,
+            nodes: self.job.topology.count,
+            candidates: Vec::new(),
+        };
+        let mut candidates = Vec::new();
+        // The newest first: should this launch die on the way, it has done the most useful part.
+        for one in cached.iter().rev() {
+            if let Some(layout) = self.keep(one, &local, &found)? {
+                candidates.push(Candidate {
+                    header: one.header.clone(),
+                    location: Location::Cache,
+                    layout,
+                    is_committed: true,
+                });
+            }
+        }
+        self.entries.sort_by_key(|entry| (entry.header.id, entry.place.layout));
+        candidates.extend(found.summaries.iter().filter_map(|summary| self.in_prefix(summary)));
+        if sabotage::active(Fault::RestartSilentlyFromZero) {
+            candidates.clear();
+        }
+        self.candidates = restart_order(candidates, found.current.as_ref());
+        self.checkpoints = self.candidates.iter().map(|c| c.header.id.0).max().unwrap_or(0);
+        self.announce()?;
+        self.flush_leftovers()
+    }
+
+    /// Flushes what an earlier launch left in cache and must be in the prefix; failures are told and kept in mind.
+    fn flush_leftovers(&mut self) -> Result<()> {
+        for index in 0..self.entries.len() {
+            let entry = &self.entries[index];
+            let is_due = entry.header.is_output || self.job.config.flush_on_restart;
+            if is_due && entry.is_only_here() {
+                let _ = self.try_flush(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The highest number seen in any cache or the prefix: in names, for a record that cannot be read has one too.
+    fn highest_id(&self, in_prefix: DatasetId) -> Result<DatasetId> {
+        let world = &*self.job.topology.world;
+        let here = if self.job.is_leader() { self.job.cache.last_id() } else { Ok(in_prefix) };
+        let mut highest = [agree(world, here)?.0.max(in_prefix.0)];
+        world.all_reduce(Reduce::Max, &mut highest)?;
+        Ok(DatasetId(highest[0]))
+    }
+
+    /// Decides about one dataset in cache: whole, rebuilt, set aside or removed. Returns the layout of a candidate.
+    fn keep(&mut self, one: &Cached, local: &Local, found: &Found) -> Result<Option<u32>> {
+        let identity = one.header.identity;
+        if self.entries.iter().any(|e| e.is_usable() && e.header.identity == identity) {
+            self.report(one, Verdict::Discarded, "a later layout of it is whole".into());
+            self.discard(one, local);
+            return Ok(None);
+        }
+        if one.any_writing && !one.any_committed && one.condemned.is_none() {
+            // Nobody was told that it exists, whoever wrote it.
+            self.report(one, Verdict::Discarded, "never finished".into());
+            self.discard(one, local);
+            return Ok(None);
+        }
+        let ranks = self.job.topology.world.size() as u32;
+        if one.header.ranks != ranks && !sabotage::active(Fault::AcceptRankCount) {
+            let text = format!("written by {} ranks, this run has {ranks}", one.header.ranks);
+            self.report(one, Verdict::Rejected, text);
+            return Ok(None);
+        }
+        if let Some(reason) = &one.condemned {
+            self.report(one, Verdict::Rejected, format!("set aside: {reason}"));
+            self.remember(one, local, found, Standing::Condemned)?;
+            return Ok(None);
+        }
+        let judged = recover::judge(&self.job, one, local)?;
+        match &judged.usable {
+            Usable::Unfinished => {
+                self.report(one, Verdict::Discarded, "never finished".into());
+                self.discard(one, local);
+                return Ok(None);
+            }
+            Usable::Lost { why } => {
+                self.report(one, Verdict::Rejected, why.clone());
+                self.remember(one, local, found, Standing::Unusable)?;
+                return Ok(None);
+            }
+            Usable::Whole | Usable::Rebuildable { .. } => {}
+        }
+        match recover::complete(&self.job, one, &judged, local) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Communication => return Err(error),
+            Err(error) => {
+                self.report(one, Verdict::Rejected, format!("cannot be rebuilt: {error:#}"));
+                self.remember(one, local, found, Standing::Unusable)?;
+                return Ok(None);
+            }
+        }
+        self.settle(one, found)
+    }
+
+    /// Brings a whole dataset to where its ranks run now; returns its layout there.
+    fn settle(&mut self, one: &Cached, found: &Found) -> Result<Option<u32>> {
+        let local = self.scan()?;
+        let places = distribute::places_here(&self.job, one, &local)?;
+        if distribute::is_in_place(&self.job, &self.set, one, &places)? {
+            self.add_entry(one, places[0], found, Standing::Committed);
+            return Ok(Some(one.layout));
+        }
+        if !self.job.config.distribute {
+            let text = "its files are not where their ranks run, and SCR_DISTRIBUTE=0".to_string();
+            self.report(one, Verdict::Rejected, text);
+            self.remember(one, &local, found, Standing::Unusable)?;
+            return Ok(None);
+        }
+        let mut place = self.place(self.fresh_layout(0, one.layout), None, false);
+        if place.members > 1 {
+            // What was protected stays so, whatever the descriptor of today says.
+            place.scheme = place.scheme.max(one.scheme);
+        }
+        match self.lay_out(one, &local, place) {
+            Ok(protected) => {
+                let text = format!("laid out anew over {} node(s)", self.job.topology.count);
+                self.tell(EventKind::Decision, Level::Note, &one.header, text);
+                if let Some(why) = &protected.degraded {
+                    let text = format!("laid out anew without redundancy: {why}");
+                    self.tell(EventKind::Encode, Level::Warning, &one.header, text);
+                }
+                self.discard(one, &self.scan()?);
+                self.add_entry(one, protected.place, found, Standing::Committed);
+                Ok(Some(protected.place.layout))
+            }
+            Err(error) if error.kind() == ErrorKind::Communication => Err(error),
+            Err(error) => {
+                let text = format!("cannot be brought to where its ranks run: {error:#}");
+                self.report(one, Verdict::Rejected, text);
+                self.remember(one, &local, found, Standing::Unusable)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Lays a dataset out anew; where its data turn out to be bad, once more with what redundancy gives back.
+    fn lay_out(&self, one: &Cached, local: &Local, place: Place) -> Result<Protected> {
+        let attempt = |local: &Local| {
+            let places = distribute::places_here(&self.job, one, local)?;
+            distribute::distribute(&self.job, one, &places, &self.set, place)
+        };
+        match attempt(local) {
+            Err(error) if error.kind() != ErrorKind::Communication => {
+                if !recover::replace_bad(&self.job, one, local)? {
+                    return Err(error);
+                }
+                attempt(&self.scan()?)
+            }
+            other => other,
+        }
+    }
+
+    /// The parts on this node, on its leader.
+    fn scan(&self) -> Result<Local> {
+        let scanned = if self.job.is_leader() {
+            self.job.cache.scan().map(|(parts, _)| parts)
+        } else {
+            Ok(Local::new())
+        };
+        agree(&*self.job.topology.world, scanned)
+    }
+
+    /// A number for a layout that no other launch has given, nor another attempt of this one: a node that comes back
+    /// must not pass for a part of it.
+    pub(super) fn fresh_layout(&self, attempt: u64, known: u32) -> u32 {
+        let layout = self.epoch.saturating_mul(2).saturating_add(attempt);
+        u32::try_from(layout).unwrap_or(u32::MAX).max(known.saturating_add(1))
+    }
+
+    /// This node's place in a new dataset or layout, by the descriptor of the dataset.
+    pub(super) fn place(&self, layout: u32, number: Option<u64>, is_output: bool) -> Place {
+        let members = self.set.members.len() as u32;
+        let descriptor = level::choose(&self.job.config.checkpoints, number, is_output);
+        let scheme = descriptor.map_or(Scheme::Single, |d| level::scheme_for(d, members).0);
+        let RedundancySet { set, sets, member, .. } = self.set;
+        Place { layout, set, sets, member, members, scheme }
+    }
+
+    /// Keeps a dataset in mind that cannot be used; all nodes do, also those that hold nothing of it.
+    fn remember(
+        &mut self,
+        one: &Cached,
+        local: &Local,
+        found: &Found,
+        standing: Standing,
+    ) -> Result<()> {
+        let here = distribute::places_here(&self.job, one, local)?;
+        let (layout, sets, scheme) = (one.layout, one.sets, one.scheme);
+        let nowhere = Place { layout, set: 0, sets, member: 0, members: 0, scheme };
+        let place = here.first().map_or(nowhere, |place| Place { scheme, ..*place });
+        self.add_entry(one, place, found, standing);
+        Ok(())
+    }
+
+    fn add_entry(&mut self, one: &Cached, place: Place, found: &Found, standing: Standing) {
+        let mut in_prefix =
+            found.summaries.iter().filter(|s| s.dataset.identity == one.header.identity);
+        let state = in_prefix.next().map(|summary| &summary.state);
+        let flushed = state == Some(&PrefixState::Flushed);
+        let replaced = matches!(state, Some(PrefixState::Superseded { .. }));
+        let header = one.header.clone();
+        let node = self.job.is_leader().then(|| self.job.cache.part(&header, &place).node());
+        let sizes = node.and_then(Result::ok).map(|node| sizes_of(node.header()));
+        let (data_bytes, node_bytes) = sizes.unwrap_or_default();
+        self.entries.push(Entry {
+            header,
+            place,
+            standing,
+            flushed,
+            replaced,
+            flush_owed: one.header.is_output && !flushed && !replaced,
+            data_bytes,
+            node_bytes,
+        });
+    }
+
+    /// Removes the parts of one layout of a dataset from the cache of this node; what cannot be removed is told.
+    fn discard(&self, one: &Cached, local: &Local) {
+        for (part, state) in local {
+            if state.dataset.identity == one.header.identity
+                && state.place.layout == one.layout
+                && let Err(error) = self.job.cache.evict(part)
+            {
+                let text = format!("{} cannot be removed: {error:#}", part.dir.display());
+                self.job.host.tell(EventKind::Evict, Level::Warning, text);
+            }
+        }
+    }
+
+    fn purge(&self) -> Result<()> {
+        let purged = if self.job.is_leader() {
+            self.job.cache.scan().and_then(|(parts, _)| {
+                parts.iter().try_for_each(|(part, _)| self.job.cache.evict(part))
+            })
+        } else {
+            Ok(())
+        };
+        agree(&*self.job.topology.world, purged)
+    }
+
+    /// A dataset in the prefix as a candidate, or a report of why it is none.
+    fn in_prefix(&mut self, summary: &Summary) -> Option<Candidate> {
+        let header = &summary.dataset;
+        let ranks = self.job.topology.world.size() as u32;
+        let why_not = match &summary.state {
+            PrefixState::Flushing { .. } => Some("its flush did not end".to_string()),
+            PrefixState::Failed { reason } => Some(format!("marked as failed: {reason}")),
+            PrefixState::Superseded { by } => {
+                Some(format!("a newer dataset ({}) took its file names", by.short()))
+            }
+            PrefixState::Flushed if !header.is_checkpoint => return None,
+            PrefixState::Flushed
+                if header.ranks != ranks && !sabotage::active(Fault::AcceptRankCount) =>
+            {
+                Some(format!("written by {} ranks, this run has {ranks}", header.ranks))
+            }
+            PrefixState::Flushed => None,
+        };
+        if let Some(reason) = why_not {
+            if header.is_checkpoint && !matches!(summary.state, PrefixState::Flushing { .. }) {
+                let text = format!("{} ({}) in the prefix: {reason}", header.id, header.name);
+                self.unusable.push(text);
+            }
+            self.decision.candidates.push(CandidateReport {
+                id: header.id,
+                identity: header.identity,
+                name: header.name.clone(),
+                location: Location::Prefix,
+                layout: 0,
+                verdict: Verdict::Rejected,
+                reason,
+            });
+            return None;
+        }
+        Some(Candidate {
+            header: header.clone(),
+            location: Location::Prefix,
+            layout: 0,
+            is_committed: true,
+        })
+    }
+
+    fn report(&mut self, one: &Cached, verdict: Verdict, reason: String) {
+        let level = if verdict == Verdict::Rejected { Level::Warning } else { Level::Note };
+        let text = format!("{} ({}) in cache: {reason}", one.header.id, one.header.name);
+        if verdict == Verdict::Rejected && one.header.is_checkpoint {
+            self.unusable.push(text.clone());
+        }
+        self.tell(EventKind::Decision, level, &one.header, format!("dataset {text}"));
+        self.decision.candidates.push(CandidateReport {
+            id: one.header.id,
+            identity: one.header.identity,
+            name: one.header.name.clone(),
+            location: Location::Cache,
+            layout: one.layout,
+            verdict,
+            reason,
+        });
+    }
+
+    /// Says what there is, and refuses to begin from zero where that was forbidden.
+    fn announce(&mut self) -> Result<()> {
+        self.write_decision();
+        self.tell_step_down();
+        let none = self.candidates.is_empty() && !self.unusable.is_empty();
+        if none && self.job.config.restart_required {
+            return Err(Error::new(ErrorKind::Lost, self.none_usable()));
+        }
+        Ok(())
+    }
+
+    /// Says once where there are too few nodes for the redundancy that is configured.
+    fn tell_step_down(&self) {
+        let members = self.set.members.len() as u32;
+        let descriptors = self.job.config.checkpoints.iter().filter(|d| !d.bypass);
+        let whys: BTreeSet<String> =
+            descriptors.filter_map(|descriptor| level::scheme_for(descriptor, members).1).collect();
+        for why in whys.into_iter().filter(|_| self.job.is_first()) {
+            self.job.host.tell(EventKind::Message, Level::Warning, why);
+        }
+    }
+
+    /// In words, why none of the checkpoints that are there can be used.
+    pub(super) fn none_usable(&self) -> String {
+        format!("no checkpoint can be used: {}; nothing was removed", self.unusable.join("; "))
+    }
+
+    /// Records the decision for `scr explain`; failing to is no reason to fail.
+    pub(super) fn write_decision(&self) {
+        if self.job.is_first()
+            && let Err(error) = self.job.prefix.publish_decision(&self.decision)
+        {
+            let text = format!("the decision cannot be recorded: {error:#}");
+            self.job.host.tell(EventKind::Message, Level::Warning, text);
+        }
+    }
+}
+
+/// Members that a redundancy set has at least.
+fn set_size(config: &Config) -> u32 {
+    config.checkpoints.first().map_or(8, |descriptor| descriptor.set_size)
+}
+
+/// Finds ranks that do not see their node's storage (containers, private mounts) and makes each a node of its own.
+///
+/// # Collective
+/// On all ranks.
+fn share_storage(cache: &Cache, topology: Topology, random: [u8; 16]) -> Result<Topology> {
+    let token = cache.root().join("token");
+    // Drawn anew each time: a token of another launch must not pass for this one's.
+    let words = broadcast(&*topology.node, &random)?;
+    let written = if topology.node.rank() == 0 {
+        publish(&*cache.store, &token, &words, Durability::Process)
+    } else {
+        Ok(())
+    };
+    agree(&*topology.world, written.context(|| CACHE_ADVICE))?;
+    let sees = cache.store.read(&token).is_ok_and(|bytes| bytes == words);
+    let mut blind = [u64::from(!sees)];
+    topology.world.all_reduce(Reduce::Sum, &mut blind)?;
+    if blind[0] == 0 {
+        return Ok(topology);
+    }
+    let rank = topology.world.rank();
+    let name =
+        if sees { topology.name } else { NodeName::new(format!("{}#{rank}", topology.name)) };
+    let topology = Topology::new(topology.world, name)?;
+    let prepared = if topology.node.rank() == 0 { cache.prepare() } else { Ok(()) };
+    agree(&*topology.world, prepared.context(|| CACHE_ADVICE))?;
+    Ok(topology)
+}
+
+/// Gives the prefix back when Init fails: not given back, the lease would be watched in vain by the next launch.
+fn release(lease: Option<&Holder>, error: &Error) {
+    if error.kind() != ErrorKind::Communication
+        && let Some(lease) = lease
+    {
+        let _ = lease.give_back(LeaseState::Released);
+    }
+}
+
+/// Makes the cache usable on every node.
+///
+/// # Collective
+/// On all ranks.
+fn prepare_cache(mut job: Job) -> Result<Job> {
+    let prepared = if job.is_leader() { job.cache.prepare() } else { Ok(()) };
+    agree(&*job.topology.world, prepared.context(|| CACHE_ADVICE))?;
+    job.topology = share_storage(&job.cache, job.topology, (job.host.random)())?;
+    Ok(job)
+}
+
+fn take_lease(job: &Job) -> Result<Holder> {
+    job.prefix.prepare()?;
+    let step = (job.host.random)();
+    let heartbeat = Duration::from_secs_f64(job.config.heartbeat_seconds.max(0.1));
+    Holder::take(&job.prefix, &job.host, step, heartbeat)
+}
+
+/// Rank 0 ends what a dead launch sealed but did not end, and reads what there is.
+fn look_at_prefix(job: &Job) -> Result<Found> {
+    let prefix = &job.prefix;
+    let (mut summaries, unreadable) = prefix.summaries()?;
+    for error in unreadable {
+        job.host.tell(EventKind::Message, Level::Warning, format!("left aside: {error:#}"));
+    }
+    for summary in &mut summaries {
+        if !matches!(summary.state, PrefixState::Flushing { .. }) {
+            continue;
+        }
+        let id = summary.dataset.id;
+        let ended = prefix.rename_list(&summary.dataset).and_then(|list| {
+            list.map(|list| prefix.finish(&list, job.host.unix_micros())).transpose()
+        });
+        match ended {
+            Ok(None) => {}
+            Ok(Some(ended)) => {
+                *summary = ended;
+                let text = format!("ended the flush of dataset {id} that another launch began");
+                job.host.tell(EventKind::FlushSuccess, Level::Note, text);
+            }
+            // Others can be used all the same.
+            Err(error) => {
+                let text = format!("the flush of dataset {id} cannot be ended: {error:#}");
+                job.host.tell(EventKind::FlushFail, Level::Warning, text);
+            }
+        }
+    }
+    let (_, rebuilt) = prefix.refresh_index()?;
+    if let Some(why) = rebuilt {
+        job.host.tell(EventKind::Message, Level::Note, why);
+    }
+    let mut summaries = prefix.summaries()?.0;
+    for summary in &mut summaries {
+        // Ranks look up their own range when they fetch; the list as a whole is only told.
+        summary.ranges = Vec::new();
+    }
+    let current = match prefix.current() {
+        Ok(current) => chosen_by_parameter(job, &summaries).or(current),
+        Err(error) => {
+            job.host.tell(EventKind::Message, Level::Warning, format!("left aside: {error:#}"));
+            None
+        }
+    };
+    Ok(Found { summaries, current, last_id: prefix.last_id()? })
+}
+
+/// `SCR_CURRENT` is a person's choice for this launch.
+fn chosen_by_parameter(job: &Job, summaries: &[Summary]) -> Option<Current> {
+    let name = job.config.current.as_deref()?;
+    let chosen = summaries.iter().rev().find(|s| s.dataset.name.as_str() == name);
+    if chosen.is_none() {
+        let text = format!("SCR_CURRENT={name}: there is no such dataset in the prefix");
+        job.host.tell(EventKind::Message, Level::Warning, text);
+    }
+    Some(Current {
+        identity: chosen?.dataset.identity,
+        name: chosen?.dataset.name.clone(),
+        by: crate::format::current::ChosenBy::Person,
+        newest_known: DatasetId(u64::MAX),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Promises that span several calls, or several launches on different nodes.
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::comm::thread::{Scheduler, World};
+use crate::config::Layers;
+use crate::event::Silent;
+use crate::host::JobInfo;
+use crate::id::{JobId, NodeName, UserName};
+use crate::store::mem::Mem;
+use crate::store::{Access, Store};
+use std::sync::Arc;
+
+const CHECKPOINT: Flags = Flags { checkpoint: true, output: false };
+const FILE_BYTES: usize = 100_000;
+
+/// Nodes and a prefix, in memory.
+struct Machine {
+    local: Vec<Mem>,
+    shared: Mem,
+}
+
+impl Machine {
+    fn new(nodes: usize) -> Self {
+        let local = (0..nodes).map(|_| Mem::new()).collect();
+        Self { local, shared: Mem::new() }
+    }
+
+    /// Runs `body` on one rank for each of `nodes`, and gives back what it came to on each.
+    fn launch<T: Send>(
+        &self,
+        nodes: &[usize],
+        settings: &[(&str, &str)],
+        body: impl Fn(&mut Session, usize, &Mem) -> T + Sync,
+    ) -> Vec<T> {
+        let settings = [("SCR_CACHE_BYPASS", "0"), ("SCR_FLUSH", "0")].iter().chain(settings);
+        let settings: Vec<_> = settings.map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let (config, _) = Layers::new("/prefix", settings).resolve().unwrap();
+        let ranks = World::new(nodes.len(), Scheduler::Seeded(1)).run(|world| {
+            let (rank, node) = (world.rank(), nodes[world.rank()]);
+            let host = Host {
+                local: Arc::new(self.local[node].clone()),
+                shared: Arc::new(self.shared.clone()),
+                clock: Arc::new(ManualClock::default()),
+                sink: Arc::new(Silent),
+                job: JobInfo {
+                    job_id: JobId::new("7"),
+                    user: UserName::new("ann"),
+                    node: NodeName::new(format!("n{node}")),
+                    end_unix_seconds: None,
+                },
+                random: crate::host::random,
+                directory: "/prefix".into(),
+                background: false,
+            };
+            let mut session = Session::init(world, host, config.clone()).unwrap();
+            body(&mut session, rank, &self.local[node])
+        });
+        ranks.into_iter().map(Result::unwrap).collect()
+    }
+
+    /// How many parts of the dataset `name` node `node` holds.
+    fn parts(&self, node: usize, name: &str) -> usize {
+        let files = self.local[node].walk();
+        files.keys().filter(|path| path.parent().is_some_and(|dir| dir.ends_with(name))).count()
+    }
+}
+
+fn write(session: &mut Session, rank: usize, local: &Mem, name: &str) {
+    session.start_output(Some(name), CHECKPOINT).unwrap();
+    let path = session.route_file(Path::new(&format!("{name}/{rank}"))).unwrap();
+    let bytes = vec![rank as u8 + 1; FILE_BYTES];
+    local.open(&path, Access::Create).unwrap().write_at(0, &bytes).unwrap();
+}
+
+fn checkpoint(session: &mut Session, rank: usize, local: &Mem, name: &str) -> Outcome {
+    write(session, rank, local, name);
+    session.complete_output(true).unwrap()
+}
+
+#[test]
+fn a_relaunch_on_the_wrong_nodes_keeps_what_the_right_ones_can_complete() {
+    let machine = Machine::new(5);
+    let small = [("SCR_CACHE_SIZE", "1")];
+    machine.launch(&[0, 1, 2], &small, |session, rank, local| {
+        assert_eq!(checkpoint(session, rank, local, "a"), Outcome::Committed);
+    });
+    machine.launch(&[0, 3, 4], &small, |session, rank, local| {
+        assert_eq!(session.have_restart().unwrap_err().kind(), ErrorKind::Lost);
+        write(session, rank, local, "b");
+        session.complete_output(false).unwrap_err();
+    });
+    assert_eq!([0, 1, 2].map(|node| machine.parts(node, "a")), [1, 1, 1]);
+    machine.launch(&[0, 1, 2], &small, |session, rank, local| {
+        assert_eq!(session.have_restart().unwrap().unwrap().as_str(), "a");
+        assert_eq!(checkpoint(session, rank, local, "c"), Outcome::Committed);
+        // What was written since is newer than all that is left.
+        assert!(session.have_restart().unwrap().is_none());
+    });
+    assert_eq!([0, 1, 2].map(|node| machine.parts(node, "a")), [0, 0, 0]);
+}
+
+#[test]
+fn all_nodes_plan_alike_when_only_some_hold_what_is_lost() {
+    let machine = Machine::new(5);
+    machine.launch(&[0, 1, 2], &[], |session, rank, local| {
+        checkpoint(session, rank, local, "a");
+    });
+    let flushed = [("SCR_CACHE_SIZE", "1"), ("SCR_FLUSH", "1")];
+    machine.launch(&[0, 3, 4], &flushed, |session, rank, local| {
+        for name in ["b", "c", "d"] {
+            assert_eq!(checkpoint(session, rank, local, name), Outcome::Committed);
+        }
+        assert_eq!(session.cached().count(), 1);
+        session.finalize().unwrap();
+    });
+}
+
+#[test]
+fn data_without_room_for_parity_are_kept() {
+    let machine = Machine::new(2);
+    machine.launch(&[0, 1], &[("SCR_FLUSH", "1")], |session, rank, local| {
+        write(session, rank, local, "a");
+        // XOR over two nodes needs as much again as the data.
+        let used: usize = local.walk().values().flatten().map(Vec::len).sum();
+        local.capacity((used + FILE_BYTES / 2) as u64, u64::MAX);
+        assert_eq!(session.complete_output(true).unwrap(), Outcome::Degraded);
+        assert!(session.entries[0].flushed);
+    });
+}
+
+#[test]
+fn calls_in_the_wrong_state_change_no_state() {
+    let machine = Machine::new(1);
+    machine.launch(&[0], &[], |session, rank, local| {
+        checkpoint(session, rank, local, "a");
+        session.finalize().unwrap();
+        for _ in 0..2 {
+            assert_eq!(session.complete_output(true).unwrap_err().kind(), ErrorKind::Misuse);
+            assert_eq!(session.complete_restart(true).unwrap_err().kind(), ErrorKind::Misuse);
+            assert_eq!(session.need_checkpoint().unwrap_err().kind(), ErrorKind::Misuse);
+        }
+    });
+}
+
+#[test]
+fn what_was_taken_out_of_the_index_is_flushed_again() {
+    let machine = Machine::new(2);
+    machine.launch(&[0, 1], &[("SCR_FLUSH", "1")], |session, rank, local| {
+        checkpoint(session, rank, local, "a");
+        session.drop_dataset("a").unwrap();
+        session.finalize().unwrap();
+        if rank == 0 {
+            let summaries = session.job.prefix.summaries().unwrap().0;
+            let states: Vec<_> = summaries.into_iter().map(|s| s.state).collect();
+            assert_eq!(states, [crate::format::summary::PrefixState::Flushed]);
+        }
+    });
+}
+
+#[test]
+fn a_restart_point_that_was_read_may_go_and_one_that_was_not_may_not() {
+    let machine = Machine::new(1);
+    machine.launch(&[0], &[], |session, rank, local| {
+        checkpoint(session, rank, local, "a");
+    });
+    machine.launch(&[0], &[], |session, _, _| {
+        session.have_restart().unwrap().unwrap();
+        let in_use = |session: &Session| session.taken.as_ref().and_then(Taken::in_use).is_some();
+        session.start_restart().unwrap();
+        assert!(in_use(session));
+        session.complete_restart(true).unwrap();
+        assert!(!in_use(session));
+        assert!(session.have_restart().unwrap().is_some());
+    });
+}
