@@ -1,2 +1,124 @@
-//! The commands of scr.
-fn main() {}
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The commands of scr: one program, also reachable by SCR's names (`scr_run`, `scr_index`, ...).
+
+mod environment;
+mod exit;
+mod explain;
+mod files;
+mod halt;
+mod index;
+mod launcher;
+mod output;
+mod prefix;
+mod print;
+mod process;
+mod resource_manager;
+mod run;
+#[cfg(test)]
+mod samples;
+mod time;
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Scalable checkpoint/restart: runs an application, looks after its checkpoints, tells why.
+#[derive(Parser, Debug)]
+#[command(
+    name = "scr",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  scr run --nodes 4 --spares 1 --runs 3 mpirun -n 4 ./app
+  scr index              the checkpoints of this directory
+  scr explain            why the last restart took the one it took
+  scr halt               stop the job cleanly after its next checkpoint
+
+Exit status: 0 success, 1 nothing to tell, 2 wrong usage, 65 missing or damaged, 69 not
+available, 70 and 71 failures of scr or the system; scr run returns the application's own."
+)]
+struct Commands {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Launch an application, and again after failures, on the nodes that are left
+    Run(Box<run::Arguments>),
+    /// List the datasets in a prefix, choose the one to restart from
+    Index(index::Arguments),
+    /// Tell why the last restart took what it took
+    Explain(explain::Arguments),
+    /// Ask a job to stop cleanly
+    Halt(halt::Arguments),
+    /// Show a record
+    Print(print::Arguments),
+    /// Kill a virtual node of a run, with all it has
+    KillNode(run::kill_node::Arguments),
+    /// Bring a killed virtual node back, empty
+    RestoreNode(run::kill_node::Arguments),
+    /// Run one rank (started by scr run)
+    #[command(hide = true)]
+    RankExec(run::rank_exec::Arguments),
+}
+
+/// Turns SCR's program names into commands: `scr_run a b` is `scr run a b`.
+fn command_line(mut words: Vec<OsString>) -> Vec<OsString> {
+    let name = words.first().map(|word| files::name_of(Path::new(word))).unwrap_or_default();
+    let Some(command) = name.strip_prefix("scr_") else { return words };
+    let commands: Vec<OsString> = match command {
+        "mpirun" => vec!["run".into(), "mpirun".into()],
+        other => vec![other.replace('_', "-").into()],
+    };
+    words.splice(0..1, std::iter::once(OsString::from("scr")).chain(commands));
+    words
+}
+
+fn main() -> ExitCode {
+    let commands = Commands::parse_from(command_line(std::env::args_os().collect()));
+    let (name, result) = match &commands.command {
+        Command::Run(arguments) => ("scr run", run::main(arguments)),
+        Command::Index(arguments) => ("scr index", index::main(arguments)),
+        Command::Explain(arguments) => ("scr explain", explain::main(arguments)),
+        Command::Halt(arguments) => ("scr halt", halt::main(arguments)),
+        Command::Print(arguments) => ("scr print", print::main(arguments)),
+        Command::KillNode(arguments) => ("scr kill-node", run::kill_node::kill(arguments)),
+        Command::RestoreNode(arguments) => ("scr restore-node", run::kill_node::restore(arguments)),
+        Command::RankExec(arguments) => ("scr rank-exec", run::rank_exec::main(arguments)),
+    };
+    ExitCode::from(result.unwrap_or_else(|error| {
+        output::complain(name, &error);
+        exit::of_error(error.kind())
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Commands::command().debug_assert();
+    }
+
+    #[test]
+    fn the_names_of_scr_are_commands() {
+        let cases = [
+            ("scr run x", "scr run x"),
+            ("/opt/bin/scr_run x", "scr run x"),
+            ("scr_mpirun -n 4 x", "scr run mpirun -n 4 x"),
+            ("scr_index --list", "scr index --list"),
+            ("scr_kill_node node1", "scr kill-node node1"),
+            ("scr", "scr"),
+        ];
+        for (line, expected) in cases {
+            let words = line.split(' ').map(OsString::from).collect();
+            assert_eq!(command_line(words).join(&OsString::from(" ")), expected, "{line}");
+        }
+    }
+}

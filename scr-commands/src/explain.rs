@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `scr explain`: why the last restart took what it took, and what the prefix holds now.
+
+use crate::files::read_record;
+use crate::output::{print, print_json};
+use crate::prefix::Prefix;
+use crate::{exit, index, time};
+use jiff::tz::TimeZone;
+use scr_core::Result;
+use scr_core::format::current::{ChosenBy, Current};
+use scr_core::format::decision::{CandidateReport, Decision, Location, Verdict};
+use scr_core::format::index::Index;
+use scr_core::format::lease::{Lease, LeaseState};
+use serde_json::json;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// Options of `scr explain`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  scr explain                      why the last launch in this directory restarted as it did
+  scr explain --prefix /p/run1 --json")]
+pub(crate) struct Arguments {
+    /// The prefix
+    #[arg(short, long, env = "SCR_PREFIX", default_value = ".")]
+    prefix: PathBuf,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Tells why. Exit status 1 when no decision was ever made here.
+pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
+    let prefix = Prefix::new(&arguments.prefix);
+    let decision: Option<Decision> = read_record(&prefix.record("decision"))?;
+    let index = index::load(&prefix)?;
+    let (current, lease) = (prefix.current()?, prefix.lease()?);
+    let identity = current.as_ref().map(|current| current.identity);
+    if arguments.json {
+        let value = json!({
+            "decision": decision,
+            "prefix": index::to_json(&index, identity),
+            "current": current,
+            "lease": lease,
+        });
+        print_json(&crate::print::readable(value))?;
+    } else {
+        let zone = time::local();
+        let mut text = match &decision {
+            Some(decision) => describe(decision, &zone),
+            None => format!(
+                "No launch has looked for a restart in {} yet.\n",
+                arguments.prefix.display()
+            ),
+        };
+        text.push_str(&describe_prefix(&index, current.as_ref(), lease.as_ref(), &zone));
+        print(&text)?;
+    }
+    Ok(if decision.is_some() { exit::SUCCESS } else { exit::NO })
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Taken => "taken",
+        Verdict::NotNeeded => "not needed",
+        Verdict::Rejected => "rejected",
+        Verdict::Discarded => "discarded",
+    }
+}
+
+fn location(candidate: &CandidateReport) -> String {
+    match (candidate.location, candidate.layout) {
+        (Location::Cache, 0) => "cache".to_string(),
+        (Location::Cache, layout) => format!("cache (layout {layout})"),
+        (Location::Prefix, _) => "prefix".to_string(),
+    }
+}
+
+/// A decision in words and as a table, in the order in which the candidates were considered.
+fn describe(decision: &Decision, zone: &TimeZone) -> String {
+    let when = time::show(decision.decided_unix_micros / 1_000_000, zone);
+    let taken = decision.candidates.iter().find(|candidate| candidate.verdict == Verdict::Taken);
+    let result = match taken {
+        Some(taken) => format!("restart from {} (dataset {})", taken.name, taken.id),
+        None if decision.candidates.is_empty() => {
+            "start anew: there was nothing to restart from".to_string()
+        }
+        None => "no restart: nothing of what was found could be used".to_string(),
+    };
+    let mut text = format!(
+        "Decided {when}, {} ranks on {} nodes: {result}.\n",
+        decision.ranks, decision.nodes
+    );
+    if decision.candidates.is_empty() {
+        return text;
+    }
+    let name_width =
+        decision.candidates.iter().map(|c| c.name.as_str().len()).max().unwrap_or(0).max(4);
+    let place_width =
+        decision.candidates.iter().map(|c| location(c).len()).max().unwrap_or(0).max(5);
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "DSET {:name_width$} {:place_width$} VERDICT    WHY", "NAME", "WHERE");
+    for candidate in &decision.candidates {
+        let _ = writeln!(
+            text,
+            "{:4} {:name_width$} {:place_width$} {:10} {}",
+            candidate.id.0,
+            candidate.name.as_str(),
+            location(candidate),
+            verdict(candidate.verdict),
+            candidate.reason
+        );
+    }
+    text
+}
+
+/// What the prefix holds, what is chosen, and who may write.
+fn describe_prefix(
+    index: &Index,
+    current: Option<&Current>,
+    lease: Option<&Lease>,
+    zone: &TimeZone,
+) -> String {
+    let mut text = String::new();
+    if index.entries.is_empty() {
+        text.push_str("The prefix holds no dataset.\n");
+    } else {
+        text.push_str("In the prefix now:\n");
+        text.push_str(&index::table(index, current.map(|current| current.identity), zone));
+    }
+    if let Some(current) = current.filter(|current| current.by == ChosenBy::Person) {
+        let _ = writeln!(
+            text,
+            "A person chose {}; that holds until a dataset after {} is committed.",
+            current.name, current.newest_known
+        );
+    }
+    if let Some(lease) = lease {
+        let state = match lease.state {
+            LeaseState::Held => "holds the prefix, or died holding it",
+            LeaseState::Finalized => "has finished (SCR_Finalize)",
+            LeaseState::Released => "has let the prefix go without SCR_Finalize",
+        };
+        let _ = writeln!(text, "Job {} (rank 0 on {}) {state}.", lease.job_id, lease.node);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+    use scr_core::format::summary::PrefixState;
+    use scr_core::id::{DatasetId, DatasetIdentity, DatasetName};
+
+    fn candidate(id: u64, location: Location, verdict: Verdict, reason: &str) -> CandidateReport {
+        CandidateReport {
+            id: DatasetId(id),
+            identity: DatasetIdentity([id as u8; 16]),
+            name: DatasetName::new(format!("ckpt.{id}")),
+            location,
+            layout: u32::from(id == 17),
+            verdict,
+            reason: reason.into(),
+        }
+    }
+
+    #[test]
+    fn a_decision_is_told_with_its_reasons() {
+        let decision = Decision {
+            decided_unix_micros: 1_769_853_600_000_000,
+            ranks: 4,
+            nodes: 2,
+            candidates: vec![
+                candidate(
+                    18,
+                    Location::Cache,
+                    Verdict::Rejected,
+                    "set 0 lost 2 members, tolerance 1",
+                ),
+                candidate(17, Location::Cache, Verdict::Taken, "newest that is whole"),
+                candidate(17, Location::Prefix, Verdict::NotNeeded, "a copy in cache is nearer"),
+            ],
+        };
+        let expected = "\
+Decided 2026-01-31T10:00:00, 4 ranks on 2 nodes: restart from ckpt.17 (dataset 17).
+DSET NAME    WHERE            VERDICT    WHY
+  18 ckpt.18 cache            rejected   set 0 lost 2 members, tolerance 1
+  17 ckpt.17 cache (layout 1) taken      newest that is whole
+  17 ckpt.17 prefix           not needed a copy in cache is nearer
+";
+        assert_eq!(describe(&decision, &TimeZone::UTC), expected);
+    }
+
+    #[test]
+    fn starting_anew_differs_from_finding_nothing_usable() {
+        let mut decision = Decision::default();
+        assert!(describe(&decision, &TimeZone::UTC).contains("start anew"));
+        decision.candidates = vec![candidate(1, Location::Prefix, Verdict::Rejected, "damaged")];
+        assert!(describe(&decision, &TimeZone::UTC).contains("nothing of what was found"));
+    }
+
+    #[test]
+    fn a_persons_choice_is_told() {
+        let index = Index { entries: vec![samples::summary(3, PrefixState::Flushed)] };
+        let current = Current {
+            identity: index.entries[0].dataset.identity,
+            name: DatasetName::new("ckpt.3"),
+            by: ChosenBy::Person,
+            newest_known: DatasetId(3),
+        };
+        let text = describe_prefix(&index, Some(&current), None, &TimeZone::UTC);
+        assert!(text.contains("  *  ckpt.3") && text.contains("A person chose ckpt.3"), "{text}");
+    }
+}

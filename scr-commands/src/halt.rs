@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `scr halt`: asks a job to stop, and tells what was asked. The job answers in a record of its own (`halt.used`).
+
+use crate::files::{store, write_record};
+use crate::output::{print, print_json};
+use crate::prefix::Prefix;
+use crate::{exit, time};
+use jiff::tz::TimeZone;
+use scr_core::Result;
+use scr_core::clock::{Clock, SystemClock};
+use scr_core::format::halt::{HaltRequest, HaltUsed};
+use scr_core::plan::halt;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// The reason that stands in a request made without any condition, as in SCR.
+const JOB_HALTED: &str = "JOB_HALTED";
+
+/// Options of `scr halt`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  scr halt                          stop the job of this prefix after its next checkpoint
+  scr halt --checkpoints 2          ... after two more checkpoints
+  scr halt --before 2026-01-31T12:00:00 --seconds 600
+                                    ... ten minutes before noon
+  scr halt --list                   what has been asked
+  scr halt --remove                 forget it all, so that the job can run again")]
+pub(crate) struct Arguments {
+    /// Stop after this many more checkpoints
+    #[arg(short = 'c', long, value_name = "N")]
+    checkpoints: Option<u64>,
+    /// Stop before this time (less --seconds)
+    #[arg(short = 'b', long, value_name = "TIME")]
+    before: Option<String>,
+    /// Stop after this time
+    #[arg(short = 'a', long, value_name = "TIME")]
+    after: Option<String>,
+    /// Stop this many seconds before the end of the allocation, or before --before
+    #[arg(short = 's', long, value_name = "N")]
+    seconds: Option<u64>,
+    /// Stop at the next opportunity, for this reason
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Print what is asked, and change nothing
+    #[arg(short, long)]
+    list: bool,
+    /// Print as JSON (with --list)
+    #[arg(long, requires = "list")]
+    json: bool,
+    /// Forget --checkpoints
+    #[arg(long)]
+    unset_checkpoints: bool,
+    /// Forget --before
+    #[arg(long)]
+    unset_before: bool,
+    /// Forget --after
+    #[arg(long)]
+    unset_after: bool,
+    /// Forget --seconds
+    #[arg(long)]
+    unset_seconds: bool,
+    /// Forget --reason
+    #[arg(long)]
+    unset_reason: bool,
+    /// Forget everything
+    #[arg(short, long)]
+    remove: bool,
+    /// The prefixes
+    #[arg(env = "SCR_PREFIX", default_value = ".")]
+    prefixes: Vec<PathBuf>,
+}
+
+/// Changes, or tells, what is asked of the jobs in some prefixes.
+pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
+    let zone = time::local();
+    for root in &arguments.prefixes {
+        let prefix = Prefix::new(root);
+        let path = prefix.record("halt");
+        if arguments.list {
+            let request = prefix.halt()?.unwrap_or_default();
+            let left = checkpoints_left(&request, &prefix.halt_used()?.unwrap_or_default());
+            if arguments.json {
+                print_json(
+                    &serde_json::json!({ "prefix": root, "request": request, "checkpoints_left": left }),
+                )?;
+            } else {
+                print(&format!(
+                    "Halt settings for {}:\n{}",
+                    root.display(),
+                    describe(&request, left, &zone)
+                ))?;
+            }
+        } else if arguments.remove {
+            store().remove(&path)?;
+        } else {
+            // A request that cannot be read is replaced: the person asks anew.
+            let old = prefix.halt().ok().flatten().unwrap_or_default();
+            let generation = SystemClock::default().unix().as_nanos() as u64;
+            write_record(&path, &change(old, arguments, generation, &zone)?)?;
+        }
+    }
+    Ok(exit::SUCCESS)
+}
+
+/// Applies what the person asks to what was asked before.
+fn change(
+    mut request: HaltRequest,
+    arguments: &Arguments,
+    generation: u64,
+    zone: &TimeZone,
+) -> Result<HaltRequest> {
+    let time = |text: &Option<String>| text.as_deref().map(|t| time::parse(t, zone)).transpose();
+    let (before, after) = (time(&arguments.before)?, time(&arguments.after)?);
+    let unset = [
+        arguments.unset_checkpoints,
+        arguments.unset_before,
+        arguments.unset_after,
+        arguments.unset_seconds,
+        arguments.unset_reason,
+    ];
+    let is_bare = arguments.checkpoints.is_none()
+        && before.is_none()
+        && after.is_none()
+        && arguments.seconds.is_none()
+        && arguments.reason.is_none()
+        && unset == [false; 5];
+    let reason = arguments.reason.clone().or_else(|| is_bare.then(|| JOB_HALTED.to_string()));
+    merge(&mut request.checkpoints_left, arguments.checkpoints, unset[0]);
+    merge(&mut request.exit_before_unix_seconds, before, unset[1]);
+    merge(&mut request.exit_after_unix_seconds, after, unset[2]);
+    merge(&mut request.halt_seconds, arguments.seconds, unset[3]);
+    merge(&mut request.reason, reason, unset[4]);
+    Ok(HaltRequest { generation, ..request })
+}
+
+/// A new value replaces the old one, unless it is to be forgotten.
+fn merge<T>(value: &mut Option<T>, new: Option<T>, forget: bool) {
+    if forget {
+        *value = None;
+    } else if new.is_some() {
+        *value = new;
+    }
+}
+
+/// How many checkpoints are left until the job stops, where that was asked.
+fn checkpoints_left(request: &HaltRequest, used: &HaltUsed) -> Option<u64> {
+    let used = if used.generation == request.generation { used.checkpoints } else { 0 };
+    request.checkpoints_left.map(|asked| asked.saturating_sub(used))
+}
+
+/// SCR's words for a request.
+fn describe(request: &HaltRequest, left: Option<u64>, zone: &TimeZone) -> String {
+    let show = |time: u64| time::show(time, zone);
+    let before = request.exit_before_unix_seconds;
+    let effective = before.zip(request.halt_seconds).map(|(t, s)| show(t.saturating_sub(s)));
+    let lines = [
+        ("ExitReason", request.reason.clone()),
+        ("CheckpointsLeft", left.map(|n| n.to_string())),
+        ("ExitAfter", request.exit_after_unix_seconds.map(show)),
+        ("ExitBefore", before.map(show)),
+        ("HaltSeconds", request.halt_seconds.map(|n| n.to_string())),
+        ("ExitBefore - HaltSeconds", effective),
+    ];
+    let mut text = String::new();
+    for (name, value) in lines {
+        if let Some(value) = value {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  {name}: {value}");
+        }
+    }
+    if text.is_empty() { "  None\n".to_string() } else { text }
+}
+
+/// Whether a job in this prefix has to stop at `now`.
+pub(crate) fn holds(prefix: &Prefix, now: u64, end_unix_seconds: Option<u64>) -> Result<bool> {
+    let request = prefix.halt()?.unwrap_or_default();
+    let used = prefix.halt_used()?.unwrap_or_default();
+    Ok(is_due(&request, &used, now, end_unix_seconds))
+}
+
+/// The conditions that the library heeds.
+fn is_due(request: &HaltRequest, used: &HaltUsed, now: u64, end: Option<u64>) -> bool {
+    let facts = halt::Facts {
+        request: Some(request),
+        used: Some(used),
+        halt_seconds: 0,
+        end_unix_seconds: end,
+        now_unix_seconds: now,
+    };
+    halt::reason(&facts).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser, Debug)]
+    struct Halt {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn changed(old: &HaltRequest, line: &str) -> HaltRequest {
+        let words = std::iter::once("halt").chain(line.split_whitespace());
+        let arguments = Halt::try_parse_from(words).unwrap().arguments;
+        change(old.clone(), &arguments, 7, &TimeZone::UTC).unwrap()
+    }
+
+    #[test]
+    fn requests_add_up() {
+        let one = changed(&HaltRequest::default(), "");
+        assert_eq!((one.reason.as_deref(), one.generation), (Some(JOB_HALTED), 7));
+        let two = changed(&one, "-c 2 --before 1970-01-01T00:10:00 -s 60");
+        assert_eq!(two.reason.as_deref(), Some(JOB_HALTED));
+        assert_eq!((two.checkpoints_left, two.exit_before_unix_seconds), (Some(2), Some(600)));
+        let three = changed(&two, "--unset-reason --unset-before --after 50");
+        assert_eq!((three.reason, three.exit_before_unix_seconds), (None, None));
+        assert_eq!((three.checkpoints_left, three.exit_after_unix_seconds), (Some(2), Some(50)));
+    }
+
+    #[test]
+    fn any_condition_is_enough() {
+        let none = HaltRequest::default();
+        let with = |change: fn(&mut HaltRequest)| {
+            let mut request = HaltRequest { generation: 7, ..none.clone() };
+            change(&mut request);
+            request
+        };
+        let used = HaltUsed { generation: 7, checkpoints: 2 };
+        let stale = HaltUsed { generation: 6, checkpoints: 9 };
+        // (request, used, end of the allocation, due at time 100)
+        let cases = [
+            (none.clone(), &used, Some(101), false),
+            (with(|r| r.reason = Some("x".into())), &used, None, true),
+            (with(|r| r.reason = Some(String::new())), &used, None, false),
+            (with(|r| r.checkpoints_left = Some(0)), &stale, None, true),
+            (with(|r| r.checkpoints_left = Some(2)), &used, None, true),
+            (with(|r| r.checkpoints_left = Some(3)), &used, None, false),
+            (with(|r| r.checkpoints_left = Some(2)), &stale, None, false),
+            (with(|r| r.exit_before_unix_seconds = Some(101)), &used, None, false),
+            (with(|r| r.exit_before_unix_seconds = Some(100)), &used, None, true),
+            (
+                with(|r| {
+                    r.exit_before_unix_seconds = Some(110);
+                    r.halt_seconds = Some(10);
+                }),
+                &used,
+                None,
+                true,
+            ),
+            (with(|r| r.exit_after_unix_seconds = Some(100)), &used, None, true),
+            (with(|r| r.exit_after_unix_seconds = Some(101)), &used, None, false),
+            (with(|r| r.halt_seconds = Some(10)), &used, Some(110), true),
+            (with(|r| r.halt_seconds = Some(10)), &used, Some(111), false),
+            (with(|r| r.halt_seconds = Some(10)), &used, None, false),
+        ];
+        for (request, used, end, expected) in cases {
+            assert_eq!(is_due(&request, used, 100, end), expected, "{request:?} {used:?} {end:?}");
+        }
+    }
+
+    #[test]
+    fn requests_are_told_in_the_words_of_scr() {
+        assert_eq!(describe(&HaltRequest::default(), None, &TimeZone::UTC), "  None\n");
+        let request = HaltRequest {
+            reason: Some("upgrade".into()),
+            exit_before_unix_seconds: Some(600),
+            halt_seconds: Some(60),
+            ..HaltRequest::default()
+        };
+        let expected = "  ExitReason: upgrade\n  ExitBefore: 1970-01-01T00:10:00\n  HaltSeconds: 60\n  \
+                        ExitBefore - HaltSeconds: 1970-01-01T00:09:00\n";
+        assert_eq!(describe(&request, None, &TimeZone::UTC), expected);
+    }
+}

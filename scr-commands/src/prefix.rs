@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The records of a prefix, as the commands see them: read all, write only what is a person's to write.
+
+use crate::files::{list, name_of, read_record};
+use scr_core::Result;
+use scr_core::format::current::Current;
+use scr_core::format::halt::{HaltRequest, HaltUsed};
+use scr_core::format::lease::Lease;
+use scr_core::format::summary::Summary;
+use std::path::{Path, PathBuf};
+
+/// A job's directory on the parallel file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Prefix {
+    records: PathBuf,
+    root: PathBuf,
+}
+
+/// A dataset's directory among the records, and what its summary says.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The directory.
+    pub(crate) path: PathBuf,
+    /// The summary: missing while nothing was flushed or after a drop, or an error when it is damaged.
+    pub(crate) summary: Result<Option<Summary>>,
+}
+
+impl Prefix {
+    /// The prefix at `root`.
+    pub(crate) fn new(root: &Path) -> Self {
+        Self { records: root.join(".scr"), root: root.to_path_buf() }
+    }
+
+    /// The directory itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a record lies.
+    pub(crate) fn record(&self, name: &str) -> PathBuf {
+        self.records.join(name)
+    }
+
+    /// Who may write into the prefix.
+    pub(crate) fn lease(&self) -> Result<Option<Lease>> {
+        read_record(&self.record("lease"))
+    }
+
+    /// When the job shall stop.
+    pub(crate) fn halt(&self) -> Result<Option<HaltRequest>> {
+        read_record(&self.record("halt"))
+    }
+
+    /// What the job used up of the request to stop.
+    pub(crate) fn halt_used(&self) -> Result<Option<HaltUsed>> {
+        read_record(&self.record("halt.used"))
+    }
+
+    /// The dataset chosen to restart from.
+    pub(crate) fn current(&self) -> Result<Option<Current>> {
+        read_record(&self.record("current"))
+    }
+
+    /// All datasets that have a directory among the records, in the order of their names.
+    pub(crate) fn entries(&self) -> Result<Vec<Entry>> {
+        let paths = list(&self.records)?.into_iter();
+        let datasets = paths.filter(|path| name_of(path).starts_with("dataset."));
+        Ok(datasets
+            .map(|path| Entry { summary: read_record(&path.join("summary")), path })
+            .collect())
+    }
+
+    /// Whether a person's word must wait: a job holds the prefix as far as its lease says.
+    pub(crate) fn is_held(&self) -> bool {
+        use scr_core::format::lease::LeaseState;
+        self.lease().is_ok_and(|lease| lease.is_some_and(|lease| lease.state == LeaseState::Held))
+    }
+}

@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `scr run`: launches an application, and launches it again on the nodes that are left until it has done its work.
+
+pub(crate) mod decide;
+pub(crate) mod directory;
+mod heartbeat;
+pub(crate) mod kill_node;
+mod options;
+mod placement;
+mod progress;
+pub(crate) mod rank_exec;
+mod salvage;
+mod signals;
+mod supervise;
+
+pub(crate) use options::Arguments;
+
+use crate::environment::variable;
+use crate::files::{list, name_of, store};
+use crate::launcher::{self, Additions, Launcher};
+use crate::output::{complain, count, join, say};
+use crate::prefix::Prefix;
+use crate::resource_manager::{ResourceManager, local::Local, parse_node_list};
+use crate::{exit, halt, time};
+use decide::{Ended, Status, Verdict, application_status, decide};
+use directory::{Run, RunDirectory};
+use placement::{Placement, place};
+use progress::{Progress, progress};
+use salvage::{Saved, save_what_is_only_in_cache};
+use scr_core::clock::{Clock, SystemClock};
+use scr_core::format::lease::{Lease, LeaseState};
+use scr_core::id::NodeName;
+use scr_core::{Context, Error, ErrorKind, Result};
+use signal_hook::iterator::Signals;
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use supervise::{Limits, Step, StepEnd, supervise};
+
+/// Runs an application to its end.
+pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
+    if arguments.enable == 0 {
+        let error = Command::new(&arguments.command[0]).args(&arguments.command[1..]).exec();
+        return cannot_start(Error::io("start", Path::new(&arguments.command[0]), &error));
+    }
+    let launcher = match launcher::choose(&arguments.command, &version_of) {
+        Ok(launcher) => launcher,
+        Err(error) => return cannot_start(error),
+    };
+    let clock = SystemClock::default();
+    let mut supervisor = Supervisor::new(arguments, &clock, launcher)?;
+    let (code, is_success) = supervisor.drive()?;
+    supervisor.finish(is_success)?;
+    Ok(code)
+}
+
+/// The exit status that a shell has for a program that is not there; all else stays an error.
+fn cannot_start(error: Error) -> Result<u8> {
+    if error.kind() != ErrorKind::NotFound {
+        return Err(error);
+    }
+    complain("scr run", &error);
+    Ok(exit::NO_SUCH_PROGRAM)
+}
+
+/// Asks a launcher for its version.
+fn version_of(program: &OsStr) -> Result<String> {
+    let asked = Command::new(program).arg("--version").stdin(Stdio::null()).output();
+    let answer = asked.map_err(|error| Error::io("start", Path::new(program), &error))?;
+    Ok(String::from_utf8_lossy(&[answer.stdout, answer.stderr].concat()).into_owned())
+}
+
+/// Where run directories are unless the user says otherwise.
+fn run_base() -> PathBuf {
+    let base = variable("XDG_RUNTIME_DIR").unwrap_or_else(|| "/tmp".into());
+    let user = variable("USER").unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
+    Path::new(&base).join(format!("scr-{user}"))
+}
+
+/// The run directory that a user means: the one given, or the only one there is.
+///
+/// # Errors
+/// [`ErrorKind::Misuse`] when there are several, [`ErrorKind::NotFound`] when there is none.
+pub(crate) fn find_run_directory(given: Option<&Path>) -> Result<RunDirectory> {
+    if let Some(given) = given {
+        return Ok(RunDirectory::new(given));
+    }
+    let base = run_base();
+    let mut runs = list(&base)?;
+    runs.retain(|path| matches!(RunDirectory::new(path).supervisor(), Ok(Some(_))));
+    match runs.as_slice() {
+        [] => Err(Error::new(
+            ErrorKind::NotFound,
+            format!("no run goes on in {}; say which with --run-dir", base.display()),
+        )),
+        [one] => Ok(RunDirectory::new(one)),
+        several => {
+            let names: Vec<_> = several.iter().map(|path| path.display()).collect();
+            let message = format!("several runs; choose one with --run-dir: {}", join(&names));
+            Err(Error::new(ErrorKind::Misuse, message))
+        }
+    }
+}
+
+/// A run in progress.
+#[derive(Debug)]
+struct Supervisor<'a> {
+    arguments: &'a Arguments,
+    clock: &'a dyn Clock,
+    launcher: Box<dyn Launcher>,
+    prefix: Prefix,
+    directory: RunDirectory,
+    run: Run,
+    signals: Signals,
+    runs_made: u32,
+    barren: u32,
+    newest: Progress,
+}
+
+impl<'a> Supervisor<'a> {
+    fn new(
+        arguments: &'a Arguments,
+        clock: &'a dyn Clock,
+        launcher: Box<dyn Launcher>,
+    ) -> Result<Self> {
+        let signals = signals::collect()?;
+        // Orphans of a launch come to us, so that none escapes its end.
+        let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+        let prefix = absolute(arguments.prefix.as_deref().unwrap_or(Path::new(".")))?;
+        let started = format!("scr-{}-{}", clock.unix().as_secs(), std::process::id());
+        let root = match &arguments.run_dir {
+            Some(root) => absolute(root)?,
+            None => run_base().join(&started),
+        };
+        own(&root)?;
+        let directory = RunDirectory::new(&root);
+        directory.take().context(|| "take the run directory")?;
+        let run = match directory.run()? {
+            Some(run) => run,
+            None => Run {
+                job_id: variable("SCR_JOB_ID").unwrap_or_else(|| started.clone()),
+                cache_root: absolute(&arguments.cache_base)?.join(&started),
+                id: started,
+                launches: 0,
+                nodes: 0,
+                wanted: 0,
+                slots: Vec::new(),
+                ranks_per_node: None,
+            },
+        };
+        Ok(Self {
+            arguments,
+            clock,
+            launcher,
+            prefix: Prefix::new(&prefix),
+            directory,
+            run,
+            signals,
+            runs_made: 0,
+            barren: 0,
+            newest: Progress::default(),
+        })
+    }
+
+    fn say(&self, text: &str) {
+        say(&time::time_of_day(self.clock.unix().as_secs(), &time::local()), text);
+    }
+
+    /// Launches until it is time to stop; returns the exit status and whether the application did its work.
+    fn drive(&mut self) -> Result<(u8, bool)> {
+        self.say(&format!("run directory {}", self.directory.root().display()));
+        self.newest = self.progress()?;
+        let mut last = None;
+        loop {
+            if last.is_none() && self.is_halted() {
+                self.say("a halt condition holds, nothing is launched; scr halt --remove lifts it");
+                return Ok((exit::HALTED, false));
+            }
+            if let Err(error) = self.choose_nodes() {
+                if error.kind() != ErrorKind::Refused {
+                    return Err(error);
+                }
+                self.say(&format!("stopping: {error}"));
+                let code = last.map_or(exit::UNAVAILABLE, |status: Status| status.exit_code());
+                return Ok((if code == 0 { exit::UNAVAILABLE } else { code }, false));
+            }
+            let (status, verdict) = self.launch_once()?;
+            match verdict {
+                Verdict::Success => {
+                    self.say("done: the application succeeded");
+                    return Ok((exit::SUCCESS, true));
+                }
+                Verdict::Stop(reason) => {
+                    self.say(&format!("stopping: the application ended with {status}; {reason}"));
+                    // Status 0 without the work done happens when a node was lost under it.
+                    let code =
+                        if status.is_success() { exit::UNAVAILABLE } else { status.exit_code() };
+                    return Ok((code, false));
+                }
+                Verdict::Relaunch => self.say(&format!("the application ended with {status}")),
+            }
+            if let Some(signal) = self.pause() {
+                self.say(&format!("stopping: {} received", signals::name(signal)));
+                return Ok((Status::Signal(signal).exit_code(), false));
+            }
+            last = Some(status);
+        }
+    }
+
+    /// Finds the nodes of the next launch, makes them ready and keeps the choice.
+    fn choose_nodes(&mut self) -> Result<()> {
+        let arguments = self.arguments;
+        let is_first = self.run.launches == 0;
+        if is_first {
+            self.run.wanted = arguments.nodes;
+        }
+        self.run.nodes = self.run.nodes.max(self.run.wanted + arguments.spares);
+        self.run.ranks_per_node.clone_from(&arguments.ranks_per_node);
+        let manager = self.manager();
+        let (nodes, down) = (manager.nodes(), manager.down()?);
+        let wanted = self.run.wanted as usize;
+        let last = if self.run.slots.is_empty() { &nodes[..wanted] } else { &self.run.slots };
+        let needed = arguments.min_nodes.map_or(wanted, |needed| needed as usize);
+        let placement = place(last, &nodes, &down, wanted, needed)?;
+        if is_first {
+            let (wanted, spares) = (count(wanted as u64, "node"), count(arguments.spares, "spare"));
+            self.say(&format!("{wanted} and {spares}: {}", manager.describe()));
+        }
+        self.use_nodes(placement)
+    }
+
+    fn use_nodes(&mut self, placement: Placement) -> Result<()> {
+        let Placement { slots, replaced, dropped } = placement;
+        let describe = |node: &NodeName| match replaced.iter().find(|(_, spare)| spare == node) {
+            Some((failed, _)) => format!("{node} (spare for {failed})"),
+            None => node.to_string(),
+        };
+        let shown: Vec<String> = slots.iter().map(describe).collect();
+        if !dropped.is_empty() {
+            self.say(&format!("no spare for {}: going on with fewer nodes", join(&dropped)));
+            if self.run.ranks_per_node.take().is_some() {
+                self.say("--ranks-per-node no longer fits; ranks are spread evenly");
+            }
+        }
+        let total = self.arguments.runs().map_or("unlimited".to_string(), |n| n.to_string());
+        let ranks =
+            self.launcher.ranks().map_or(String::new(), |n| format!(", {}", count(n, "rank")));
+        let launcher = self.launcher.describe();
+        self.say(&format!(
+            "launch {} of {total} on {} ({launcher}{ranks})",
+            self.runs_made + 1,
+            join(&shown)
+        ));
+        self.run.slots = slots;
+        self.run.launches += 1;
+        self.directory.set_run(&self.run)?;
+        for node in &self.run.slots {
+            self.directory.prepare_node(&self.run, node)?;
+        }
+        store().remove_tree(&self.run.launcher_scratch())?;
+        store().create_dir_all(&self.run.launcher_scratch())
+    }
+
+    /// Makes one launch and judges it.
+    fn launch_once(&mut self) -> Result<(Status, Verdict)> {
+        let lease_before = self.lease();
+        let own_program = std::env::current_exe()
+            .map_err(|error| Error::io("find", Path::new("the program scr"), &error))?;
+        let mut launch = self.launcher.launch(&Additions {
+            wrapper: &rank_exec::wrapper(&own_program, &self.directory),
+            scratch: &self.run.launcher_scratch(),
+            is_root: rustix::process::geteuid().is_root(),
+        });
+        let prefix = self.prefix.root().as_os_str().to_os_string();
+        if self.arguments.prefix.is_some() {
+            launch.env.push(("SCR_PREFIX", prefix));
+        }
+        let step = Step {
+            directory: &self.directory,
+            run: &self.run,
+            clock: self.clock,
+            limits: Limits {
+                after_death: seconds(self.arguments.hang_seconds),
+                silence: Duration::from_secs(self.arguments.watchdog_timeout),
+                silence_ends_launch: self.arguments.watchdog != 0,
+            },
+        };
+        let end = supervise(&step, &launch, &mut self.signals)?;
+        self.runs_made += 1;
+        self.judge(&end, lease_before.as_ref())
+    }
+
+    fn judge(&mut self, end: &StepEnd, before: Option<&Lease>) -> Result<(Status, Verdict)> {
+        let newest = self.progress()?;
+        let has_progress = newest.newest() > self.newest.newest();
+        if has_progress {
+            self.newest = newest;
+        }
+        let node_lost = !end.lost.is_empty();
+        self.barren = if has_progress || node_lost { 0 } else { self.barren + 1 };
+        let status = application_status(end.launcher, &end.ranks);
+        let ended = Ended {
+            status,
+            node_lost,
+            finalized: is_finalized(before, self.lease().as_ref()),
+            halted: self.is_halted(),
+            interrupted: end.interrupted.is_some(),
+            barren: self.barren,
+            runs_left: self.arguments.runs().map(|runs| runs.saturating_sub(self.runs_made)),
+        };
+        Ok((status, decide(&ended)))
+    }
+
+    /// Waits between two launches; a request to stop ends the wait.
+    fn pause(&mut self) -> Option<i32> {
+        const SLICE: Duration = Duration::from_millis(20);
+        let pause = seconds(self.arguments.relaunch_seconds);
+        self.say(&format!("pausing {} s before the next launch", pause.as_secs_f64()));
+        let end = self.clock.monotonic() + pause;
+        loop {
+            if let Some(signal) = self.signals.pending().find(|signal| signals::means_stop(*signal))
+            {
+                return Some(signal);
+            }
+            let left = end.saturating_sub(self.clock.monotonic());
+            if left.is_zero() {
+                return None;
+            }
+            self.clock.sleep(left.min(SLICE));
+        }
+    }
+
+    fn manager(&self) -> Local<'_> {
+        let excluded = parse_node_list(&self.arguments.exclude_nodes);
+        Local::new(&self.directory, self.run.nodes, excluded, self.arguments.end_time)
+    }
+
+    fn caches(&self) -> Vec<PathBuf> {
+        self.nodes().into_iter().map(|(_, cache)| cache).collect()
+    }
+
+    /// All nodes with their cache directories.
+    fn nodes(&self) -> Vec<(NodeName, PathBuf)> {
+        let cache = |node: &NodeName| (node.clone(), self.run.cache(node));
+        self.manager().nodes().iter().map(cache).collect()
+    }
+
+    fn progress(&self) -> Result<Progress> {
+        progress(&self.caches(), &self.prefix).context(|| "look for checkpoints")
+    }
+
+    /// The lease of the prefix; one that cannot be read counts as none.
+    fn lease(&self) -> Option<Lease> {
+        self.prefix.lease().ok().flatten()
+    }
+
+    fn is_halted(&self) -> bool {
+        let now = self.clock.unix().as_secs();
+        match halt::holds(&self.prefix, now, self.manager().end_unix_seconds()) {
+            Ok(holds) => holds,
+            Err(error) => {
+                self.say(&format!("halt requests cannot be read and are ignored: {error:#}"));
+                false
+            }
+        }
+    }
+
+    /// Saves what is only in the caches, then takes the nodes away, unless that would lose something.
+    fn finish(&self, is_success: bool) -> Result<()> {
+        let caches = self.run.cache_root.display();
+        let saved = save_what_is_only_in_cache(&self.run, &self.nodes(), &self.prefix);
+        let root = self.directory.root().display();
+        let keep = match saved {
+            Ok(Saved::Nothing) => false,
+            Ok(Saved::Done(saved)) => {
+                for (id, name) in saved {
+                    self.say(&format!("saved dataset {id} ({name}) from the caches to the prefix"));
+                }
+                false
+            }
+            Ok(Saved::Failed(id, why)) => {
+                let text = format!(
+                    "dataset {id} is only in the caches, {caches}, and could not be saved: {why}"
+                );
+                self.say(&text);
+                true
+            }
+            Err(error) => {
+                self.say(&format!("nothing saved: {error:#}"));
+                !is_success
+            }
+        };
+        if keep || (!is_success && self.arguments.run_dir.is_some()) {
+            self.say(&format!(
+                "nodes kept: go on with scr run --run-dir {root}, or remove {root} and {caches}"
+            ));
+            return Ok(());
+        }
+        self.directory.remove(&self.run)
+    }
+}
+
+/// Whether the application came to SCR_Finalize between two looks at the lease.
+fn is_finalized(before: Option<&Lease>, after: Option<&Lease>) -> bool {
+    let is_newer = |after: &Lease| {
+        before.is_none_or(|before| (before.step, before.epoch) != (after.step, after.epoch))
+    };
+    after.is_some_and(|after| after.state == LeaseState::Finalized && is_newer(after))
+}
+
+fn seconds(value: f64) -> Duration {
+    Duration::try_from_secs_f64(value).unwrap_or_default()
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| Error::io("find", path, &error))
+}
+
+/// Makes the run directory, and refuses one that somebody else has put there.
+fn own(root: &Path) -> Result<()> {
+    store().create_dir_all(root)?;
+    for path in [Some(root), root.parent()].into_iter().flatten() {
+        let is_ours_by_name = name_of(path).starts_with("scr-") || path == root;
+        let uid = rustix::process::getuid().as_raw();
+        if is_ours_by_name && store().metadata(path)?.uid != uid {
+            let message = format!("{} belongs to somebody else; use --run-dir", path.display());
+            return Err(Error::new(ErrorKind::Refused, message));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scr_core::id::{Epoch, JobId};
+
+    #[test]
+    fn finalize_is_seen_only_in_a_lease_of_this_launch() {
+        let lease = |step: u8, epoch: u64, state| Lease {
+            job_id: JobId::new("j"),
+            step: [step; 16],
+            epoch: Epoch(epoch),
+            node: NodeName::new("n"),
+            state,
+            heartbeat: 0,
+        };
+        let (held, done) = (LeaseState::Held, LeaseState::Finalized);
+        let cases = [
+            (None, None, false),
+            (None, Some(lease(1, 1, done)), true),
+            (None, Some(lease(1, 1, held)), false),
+            (Some(lease(1, 1, done)), Some(lease(1, 1, done)), false),
+            (Some(lease(1, 1, done)), Some(lease(2, 2, done)), true),
+            (Some(lease(1, 1, held)), Some(lease(2, 2, LeaseState::Released)), false),
+            (Some(lease(1, 1, done)), None, false),
+        ];
+        for (before, after, expected) in cases {
+            assert_eq!(is_finalized(before.as_ref(), after.as_ref()), expected);
+        }
+    }
+}
