@@ -1,1 +1,6 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Shared by the tests of scr.
+
+mod skip;
+
+pub use skip::skip;

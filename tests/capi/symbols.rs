@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the linker sees of the shared library.
+
+use crate::build::{library, root, succeed};
+use std::process::Command;
+
+fn stdout(command: &mut Command) -> String {
+    String::from_utf8(succeed(command).stdout).expect("UTF-8")
+}
+
+#[test]
+fn exactly_the_functions_of_the_header_are_exported() {
+    let names =
+        stdout(Command::new("nm").args(["-D", "--defined-only"]).arg(library().join("libscr.so")));
+    let mut exported: Vec<_> =
+        names.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    exported.sort_unstable();
+    let listed =
+        std::fs::read_to_string(root().join("tests/capi/symbols.txt")).expect("symbols.txt");
+    assert_eq!(exported, listed.lines().collect::<Vec<_>>());
+
+    let header = std::fs::read_to_string(root().join("include/scr.h")).expect("include/scr.h");
+    for name in exported {
+        assert!(header.contains(&format!("{name}(")), "{name} is not in scr.h");
+    }
+}
+
+#[test]
+fn programs_ask_for_the_library_by_its_abi() {
+    let entries = stdout(Command::new("readelf").arg("-d").arg(library().join("libscr.so")));
+    assert!(entries.contains("Library soname: [libscr.so.4]"), "{entries}");
+}

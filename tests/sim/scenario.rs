@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Small jobs, each about one part of the life of a dataset, into which faults are put.
+
+use crate::cluster::{Cluster, Knobs, Launch};
+use crate::program::{Program, Step};
+use crate::random::mix2;
+
+/// A job that has a past, and the launch in which something goes wrong.
+pub(crate) struct Scenario {
+    pub name: &'static str,
+    /// The machine as the launch finds it.
+    pub base: Cluster,
+    pub launch: Launch,
+    /// A node that no launch uses so far.
+    pub spare: usize,
+}
+
+impl Scenario {
+    /// The application's ranks on the nodes of a launch, which may have been a scavenge.
+    pub(crate) fn ranks(&self, hosts: &[usize]) -> Vec<usize> {
+        if self.launch.program != Program::Scavenge {
+            return hosts.to_vec();
+        }
+        (0..8).map(|rank| hosts[rank / 2 % hosts.len()]).collect()
+    }
+}
+
+pub(crate) const KNOBS: Knobs =
+    Knobs { flush_every: 0, set_size: 4, cache_size: 1, redundancy: true };
+
+pub(crate) fn steps(words: &str) -> Program {
+    let step = |word: &str| match word.split_at(1) {
+        ("r", "") => Step::Restart,
+        ("f", "") => Step::Finalize,
+        ("o", number) => Step::Output(format!("ckpt.{number}")),
+        (_, number) => Step::Checkpoint(format!("ckpt.{number}")),
+    };
+    Program::Steps(words.split_whitespace().map(step).collect())
+}
+
+pub(crate) fn job(hosts: &[usize], knobs: Knobs, words: &str) -> Launch {
+    let program = if words == "scavenge" { Program::Scavenge } else { steps(words) };
+    Launch { hosts: hosts.to_vec(), job: "7", knobs, program, fault: None }
+}
+
+/// Every scenario of the suite.
+pub(crate) fn all() -> Vec<Scenario> {
+    let flush = Knobs { flush_every: 1, ..KNOBS };
+    let eager = Knobs { cache_size: 2, flush_every: 2, ..KNOBS };
+    let two_sets = Knobs { set_size: 2, ..KNOBS };
+    let wipe = |node: usize| move |c: &mut Cluster| c.wipe(node);
+    let four = [0, 1, 2, 3];
+    let pairs = [0, 0, 1, 1, 2, 2, 3, 3];
+    let nothing = |_: &mut Cluster| {};
+    vec![
+        build("checkpoint", 5, &[], nothing, job(&four, KNOBS, "r c1 c2 f")),
+        build("evict", 5, &[job(&four, KNOBS, "r c1 c2")], nothing, job(&four, KNOBS, "r c3 c4")),
+        build("flush", 5, &[job(&four, flush, "c1")], nothing, job(&four, flush, "r c2 c3 f")),
+        build("unequal", 4, &[], nothing, job(&[0, 1, 1, 2], flush, "c1 c2 f")),
+        build("two per node", 5, &[job(&pairs, eager, "c1")], nothing, job(&pairs, eager, "r c2")),
+        build(
+            "rebuild",
+            6,
+            &[job(&four, KNOBS, "c1 c2")],
+            wipe(1),
+            job(&[0, 4, 2, 3], KNOBS, "r c3"),
+        ),
+        build(
+            "two sets",
+            6,
+            &[job(&four, two_sets, "c1")],
+            wipe(2),
+            job(&[0, 1, 4, 3], two_sets, "r c2"),
+        ),
+        build(
+            "permuted",
+            5,
+            &[job(&four, KNOBS, "c1")],
+            nothing,
+            job(&[2, 0, 3, 1], KNOBS, "r c2"),
+        ),
+        build(
+            "fewer nodes",
+            5,
+            &[job(&four, KNOBS, "c1")],
+            wipe(3),
+            job(&[0, 1, 2, 0], KNOBS, "r c2"),
+        ),
+        build(
+            "fetch",
+            9,
+            &[job(&four, flush, "c1 c2")],
+            nothing,
+            job(&[4, 5, 6, 7], flush, "r c3"),
+        ),
+        build(
+            "scavenge",
+            5,
+            &[job(&pairs, KNOBS, "c1 c2")],
+            nothing,
+            job(&four, KNOBS, "scavenge"),
+        ),
+        build(
+            "scavenge rebuilds",
+            5,
+            &[job(&pairs, KNOBS, "c1 c2")],
+            wipe(2),
+            job(&[0, 1, 3], KNOBS, "scavenge"),
+        ),
+        build(
+            "one node",
+            2,
+            &[job(&[0, 0], flush, "c1")],
+            nothing,
+            job(&[0, 0], flush, "r c2 o3 f"),
+        ),
+    ]
+}
+
+fn build(
+    name: &'static str,
+    nodes: usize,
+    before: &[Launch],
+    change: impl Fn(&mut Cluster),
+    launch: Launch,
+) -> Scenario {
+    let mut base = Cluster::new(nodes, name.bytes().fold(1, |hash, b| mix2(hash, b.into())));
+    for earlier in before {
+        base.launch(earlier).unwrap_or_else(|why| panic!("scenario {name}: {why}"));
+    }
+    change(&mut base);
+    Scenario { name, base, launch, spare: nodes - 1 }
+}

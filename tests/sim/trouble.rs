@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A full disk and a broken one at every operation: no panic, no deadlock, one answer on all ranks, and what was complete
+//! before can still be restarted from.
+
+use crate::cluster::{Fault, Launch, Side};
+use crate::scenario::{self, Scenario, job};
+use scr_core::store::fault::{Cause, Plan, What};
+
+/// Faults per rank and store where not all are tried.
+const SAMPLES: u64 = 6;
+
+#[test]
+fn trouble_at_any_operation_is_one_answer_and_loses_nothing() {
+    for scenario in scenario::all() {
+        match trouble_everywhere(&scenario) {
+            Ok(faults) => println!("{:<20} {faults:>6} errors", scenario.name),
+            Err(why) => panic!("scenario {}: {why}", scenario.name),
+        }
+    }
+}
+
+fn trouble_everywhere(scenario: &Scenario) -> Result<u64, String> {
+    let counts = scenario.base.fork().launch(&scenario.launch)?.counts;
+    let mut faults = 0;
+    for (rank, count) in counts.iter().enumerate() {
+        for side in [Side::Local, Side::Shared] {
+            let count = count[side as usize];
+            let step = if crate::is_long() { 1 } else { count.div_ceil(SAMPLES).max(1) };
+            for at in (1 + rank as u64 % step..=count).step_by(step as usize) {
+                let cause = if at.is_multiple_of(3) { Cause::NoSpace } else { Cause::Io };
+                let what = if at.is_multiple_of(2) { What::Once(cause) } else { What::From(cause) };
+                trouble(scenario, Fault { rank, side, plan: Plan { at, what } })?;
+                faults += 1;
+            }
+        }
+    }
+    Ok(faults)
+}
+
+fn trouble(scenario: &Scenario, fault: Fault) -> Result<(), String> {
+    let mut cluster = scenario.base.fork();
+    let launch = Launch { fault: Some(fault), ..scenario.launch.clone() };
+    cluster.launch(&launch)?;
+    let ranks = scenario.ranks(&launch.hosts);
+    // Then all is well again, and nothing may be missing.
+    cluster.launch(&job(&ranks, launch.knobs, "r c91 f"))?;
+    cluster.launch(&job(&ranks, launch.knobs, "r"))?;
+    Ok(())
+}
