@@ -26,7 +26,7 @@ macro_rules! faults {
 
 faults! {
     PublishInPlace = "publish-in-place", "a record is overwritten in place instead of written beside and renamed";
-    SkipPhaseOneAgree = "skip-phase-one-agree", "a node commits without knowing that the others encoded";
+    SkipPhaseOneAgree = "skip-phase-one-agree", "a node commits without knowing that the others are complete";
     SkipPhaseTwoAgree = "skip-phase-two-agree", "Complete_output returns before all nodes committed";
     EvictBeforeCommit = "evict-before-commit", "the older dataset goes before the new one is committed";
     IgnoreDataChecksum = "ignore-data-checksum", "a data block is handed back whatever its checksum says";

@@ -68,7 +68,6 @@ const SETUPS: &[Setup] = &[
             ("complete_output: parity", Victim::Any),
             ("complete_output: node", Victim::Leader),
             ("complete_output: copy", Victim::Leader),
-            ("complete_output: encoded", Victim::Leader),
             ("complete_output: committed", Victim::Leader),
             ("complete_output: evict state", Victim::Leader),
             ("complete_output: evict node", Victim::Leader),
@@ -134,7 +133,7 @@ const SETUPS: &[Setup] = &[
         windows: &[
             ("init: writing", Victim::Leader),
             ("init: data", Victim::Any),
-            ("init: encoded", Victim::Leader),
+            ("init: committed", Victim::Leader),
             ("init: evict state", Victim::Leader),
             ("init: discard", Victim::Leader),
         ],
@@ -146,7 +145,6 @@ const SETUPS: &[Setup] = &[
         windows: &[
             ("have_restart: writing", Victim::Leader),
             ("have_restart: data", Victim::Any),
-            ("have_restart: encoded", Victim::Leader),
             ("have_restart: committed", Victim::Leader),
         ],
     },

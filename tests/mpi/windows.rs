@@ -187,7 +187,6 @@ fn rename_of(store: &dyn Store, from: &Path, to: &Path) -> Option<&'static str> 
         (Home::Rebuild, "state") => Some("rebuild state"),
         (Home::Part, "state") => match format::decode::<PartState>(&store.read(from).ok()?) {
             Ok(PartState { phase: Phase::Writing, .. }) => Some("writing"),
-            Ok(PartState { phase: Phase::Encoded, .. }) => Some("encoded"),
             Ok(PartState { phase: Phase::Committed, .. }) => Some("committed"),
             _ => None,
         },

@@ -56,7 +56,8 @@ pub(crate) struct Launch {
     pub job: &'static str,
     pub knobs: Knobs,
     pub program: Program,
-    pub fault: Option<Fault>,
+    /// At most one for each store of a rank.
+    pub faults: Vec<Fault>,
 }
 
 /// What a launch came to.
@@ -71,7 +72,7 @@ pub(crate) struct Ended {
     pub counts: Vec<[u64; 2]>,
     pub traffic: Vec<Traffic>,
     pub crashed: bool,
-    /// Last operations of the rank with the fault, and what was told: for people.
+    /// Last operations of the ranks with a fault, and what was told: for people.
     pub story: Vec<String>,
 }
 
@@ -172,7 +173,8 @@ impl Cluster {
         let inner = [&self.nodes[launch.hosts[rank]], &self.prefix];
         [Side::Local, Side::Shared].map(|side| {
             let faulty = Faulty::new(Arc::new(inner[side as usize].clone()));
-            let Some(fault) = launch.fault.filter(|f| f.rank == rank && f.side == side) else {
+            let mine = |f: &&Fault| f.rank == rank && f.side == side;
+            let Some(fault) = launch.faults.iter().find(mine) else {
                 return faulty;
             };
             let world = world.clone();
@@ -199,9 +201,9 @@ impl Cluster {
     }
 
     fn record(&mut self, launch: &Launch, ended: &Ended) {
-        let (job, fault) = (launch.job, launch.fault);
+        let (job, faults) = (launch.job, &launch.faults);
         self.trace.push(format!(
-            "launch {} (job {job}) on {:?} with {:?}, {fault:?}",
+            "launch {} (job {job}) on {:?} with {:?}, {faults:?}",
             self.launches, launch.hosts, launch.knobs
         ));
         self.trace.extend(ended.story.iter().map(|line| format!("    {line}")));
@@ -271,7 +273,7 @@ fn config(knobs: &Knobs) -> Config {
 
 fn story(launch: &Launch, stores: &[[Faulty; 2]], told: &Told) -> Vec<String> {
     let mut story = told.lines.lock().unwrap().clone();
-    if let Some(fault) = launch.fault {
+    for fault in &launch.faults {
         let trace = stores[fault.rank][fault.side as usize].trace();
         let at = (fault.plan.at as usize).min(trace.len());
         let near = trace[at.saturating_sub(4)..at].iter();

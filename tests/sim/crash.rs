@@ -54,7 +54,8 @@ fn crash_everywhere(scenario: &Scenario) -> Result<Tally, String> {
         for side in [Side::Local, Side::Shared] {
             let count = count[side as usize];
             tally.operations += count;
-            let all = crate::is_long() || (rank == 0 && scenario.name == "flush");
+            let all =
+                crate::is_long() || (rank == 0 && ["flush", "same names"].contains(&scenario.name));
             let step = if all { 1 } else { count.div_ceil(SAMPLES).max(1) };
             let first = 1 + mix2(rank as u64, side as u64) % step;
             for at in (first..=count).step_by(step as usize) {
@@ -72,7 +73,7 @@ fn crash_everywhere(scenario: &Scenario) -> Result<Tally, String> {
 /// Crashes once, damages something, and relaunches until all is well again.
 fn crash(scenario: &Scenario, fault: Fault, tally: &mut Tally) -> Result<bool, String> {
     let mut cluster = scenario.base.fork();
-    let launch = Launch { fault: Some(fault), ..scenario.launch.clone() };
+    let launch = Launch { faults: vec![fault], ..scenario.launch.clone() };
     let ended = cluster.launch(&launch)?;
     if !ended.crashed {
         return Ok(false);
@@ -84,8 +85,12 @@ fn crash(scenario: &Scenario, fault: Fault, tally: &mut Tally) -> Result<bool, S
     if random.one_in(2) {
         cluster.power_loss_of_prefix(key);
     }
-    // One loss that every scenario survives, where it has not used up its tolerance before.
-    match random.below(4) {
+    // Mostly one loss that every scenario survives, where it has not used up its tolerance before.
+    match random.below(5) {
+        // Nothing but the prefix is left.
+        4 if scenario.launch.knobs.flush_every > 0 => {
+            (0..cluster.nodes.len()).for_each(|node| cluster.wipe(node));
+        }
         0 => cluster.power_loss_of(crashed, key),
         1 => {
             cluster.wipe(crashed);
@@ -117,7 +122,7 @@ fn crash_again(
     let rank = random.below(scenario.ranks(hosts).len() as u64) as usize;
     let side = random.pick(&[Side::Local, Side::Local, Side::Shared]);
     let mut launch = job(&scenario.ranks(hosts), scenario.launch.knobs, "r c90");
-    launch.fault = Some(Fault { rank, side, plan });
+    launch.faults = vec![Fault { rank, side, plan }];
     Ok(cluster.launch(&launch)?.crashed)
 }
 

@@ -5,11 +5,12 @@
 //! stays within what its redundancy survives, or for good once it was said to be in the prefix. The restart must hand
 //! back the newest that is owed, or one that was started after it, whole; the same on all ranks.
 
-use crate::cluster::{Ended, Launch};
+use crate::cluster::{Ended, Fault, Launch};
 use crate::program::{Program, Step};
 use crate::random::{Random, mix2};
 use scr_core::ErrorKind;
 use scr_core::plan::group::set_of;
+use scr_core::store::fault::What;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The files of a rank in a dataset: path below the prefix, content.
@@ -175,7 +176,7 @@ impl Oracle {
         }
         for answer in &ended.answers {
             if let ("read", Err((_, why))) = (answer.call.as_str(), &answer.said) {
-                let blamed = launch.fault.is_some_and(|f| f.rank == answer.rank);
+                let blamed = launch.faults.iter().any(|f| f.rank == answer.rank);
                 if !blamed || why.starts_with("WRONG") {
                     return Err(format!("rank {} reads: {why}", answer.rank));
                 }
@@ -183,7 +184,7 @@ impl Oracle {
         }
         check_equal(launch, ended)?;
         self.check_restart(launch, ended)?;
-        if launch.fault.is_none() {
+        if launch.faults.is_empty() {
             check_clean(ended)?;
         }
         self.learn(launch, ended);
@@ -194,7 +195,8 @@ impl Oracle {
         let required = self.required(&launch.hosts);
         let owed = required.map_or("nothing", |index| &self.datasets[index].name);
         // A store that fails may hide what it holds; a crash hides nothing.
-        let is_excused = launch.fault.is_some() && !ended.crashed;
+        let fails = |f: &Fault| !matches!(f.plan.what, What::Crash | What::Torn);
+        let is_excused = launch.faults.iter().any(|f| fails(f) || !ended.crashed);
         for answer in ended.answers.iter().filter(|a| a.call == "have_restart") {
             match &answer.said {
                 Ok(name) if name == "none" => {
@@ -231,7 +233,7 @@ impl Oracle {
         let layout = Layout::of(launch);
         let is_job = launch.program != Program::Scavenge;
         let inits = ended.answers.iter().filter(|a| a.call == "init" && a.said.is_ok()).count();
-        let is_clean = launch.fault.is_none() && inits == launch.hosts.len();
+        let is_clean = launch.faults.is_empty() && inits == launch.hosts.len();
         for dataset in self.datasets.iter_mut().filter(|d| is_job && !d.layouts.is_empty()) {
             if dataset.ranks != launch.hosts.len() || !dataset.is_in_cache(&launch.hosts) {
                 continue;

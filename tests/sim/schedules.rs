@@ -103,7 +103,7 @@ impl Life {
             self.run(&launch)?;
             self.happen();
         }
-        let last = Launch { fault: None, ..self.job(vec![Step::Restart]) };
+        let last = self.job(vec![Step::Restart]);
         self.run(&last)
     }
 
@@ -130,7 +130,7 @@ impl Life {
 
     fn job(&self, steps: Vec<Step>) -> Launch {
         let (hosts, knobs) = (self.hosts.clone(), self.knobs);
-        Launch { hosts, job: "7", knobs, program: Program::Steps(steps), fault: None }
+        Launch { hosts, job: "7", knobs, program: Program::Steps(steps), faults: Vec::new() }
     }
 
     fn launch(&mut self) -> Launch {
@@ -139,7 +139,7 @@ impl Life {
             launch.hosts.sort_unstable();
             launch.hosts.dedup();
             launch.program = Program::Scavenge;
-            launch.fault = self.fault(launch.hosts.len());
+            launch.faults = self.faults(launch.hosts.len());
             self.count("scavenges");
             return launch;
         }
@@ -153,8 +153,19 @@ impl Life {
         if self.random.one_in(2) {
             steps.push(Step::Finalize);
         }
-        let fault = self.fault(self.hosts.len());
-        Launch { fault, ..self.job(steps) }
+        let faults = self.faults(self.hosts.len());
+        Launch { faults, ..self.job(steps) }
+    }
+
+    /// Mostly one or none, now and then a second one elsewhere.
+    fn faults(&mut self, ranks: usize) -> Vec<Fault> {
+        let mut faults: Vec<Fault> = self.fault(ranks).into_iter().collect();
+        if self.random.one_in(5) {
+            let second = self.fault(ranks);
+            let place = |f: &Fault| (f.rank, f.side);
+            faults.extend(second.filter(|s| faults.iter().all(|f| place(f) != place(s))));
+        }
+        faults
     }
 
     fn fault(&mut self, ranks: usize) -> Option<Fault> {

@@ -39,11 +39,36 @@ fn trouble_everywhere(scenario: &Scenario) -> Result<u64, String> {
 
 fn trouble(scenario: &Scenario, fault: Fault) -> Result<(), String> {
     let mut cluster = scenario.base.fork();
-    let launch = Launch { fault: Some(fault), ..scenario.launch.clone() };
+    let launch = Launch { faults: vec![fault], ..scenario.launch.clone() };
     cluster.launch(&launch)?;
     let ranks = scenario.ranks(&launch.hosts);
     // Then all is well again, and nothing may be missing.
     cluster.launch(&job(&ranks, launch.knobs, "r c91 f"))?;
     cluster.launch(&job(&ranks, launch.knobs, "r"))?;
     Ok(())
+}
+
+/// A rank cannot read its data, and before the dataset is removed everywhere the job dies: nobody may take it for whole.
+#[test]
+fn a_dataset_that_one_rank_could_not_complete_is_not_found_whole_after_a_crash() {
+    let scenario = scenario::all().swap_remove(0);
+    let counts = scenario.base.fork().launch(&scenario.launch).unwrap().counts;
+    let [broken, crashed] = [1, 0].map(|rank| counts[rank][Side::Local as usize]);
+    let mut crashes = 0;
+    for at in 1..=broken {
+        let broken = Plan { at, what: What::Once(Cause::Io) };
+        // Operations of two ranks keep step; around this one are those of its own Complete_output.
+        for crash_at in (at.saturating_sub(6)..=(at + 12).min(crashed)).step_by(2) {
+            let crash = Plan { at: crash_at.max(1), what: What::Crash };
+            let faults = [(1, broken), (0, crash)];
+            let faults = faults.map(|(rank, plan)| Fault { rank, side: Side::Local, plan });
+            let mut cluster = scenario.base.fork();
+            let launch = Launch { faults: faults.to_vec(), ..scenario.launch.clone() };
+            crashes += u64::from(cluster.launch(&launch).unwrap_or_else(|e| panic!("{e}")).crashed);
+            let again = job(&launch.hosts, launch.knobs, "r c91");
+            cluster.launch(&again).unwrap_or_else(|e| panic!("{e}"));
+        }
+    }
+    println!("{crashes} crashes");
+    assert!(crashes > 100);
 }

@@ -446,6 +446,7 @@ mod tests {
             node: NodeName::new("n"),
             state,
             heartbeat: 0,
+            period_ms: 1000,
         };
         let (held, done) = (LeaseState::Held, LeaseState::Finalized);
         let cases = [

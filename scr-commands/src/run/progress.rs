@@ -85,7 +85,6 @@ mod tests {
         assert_eq!(progress(&caches, &prefix).unwrap(), Progress::default());
 
         put_part(&caches[0], 3, Phase::Committed);
-        put_part(&caches[1], 4, Phase::Encoded);
         put_part(&caches[1], 5, Phase::Writing);
         for (id, state) in [
             (2, PrefixState::Flushed),

@@ -10,6 +10,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Longest text of one rank's error that reaches the others.
 const CAUSE_BYTES: usize = 500;
+/// Bytes that are broadcast in one message with their length.
+const SHORT_BYTES: usize = 504;
 
 /// Turns the local results of all ranks into one outcome: all `Ok`, or all `Err`.
 ///
@@ -21,28 +23,47 @@ const CAUSE_BYTES: usize = 500;
 /// All ranks of `comm`, except one whose own error is [`ErrorKind::Communication`]: it does not communicate again.
 /// One reduction when all is well.
 pub fn agree<T>(comm: &dyn Comm, result: Result<T>) -> Result<T> {
+    agree_on_largest(comm, result, &mut [])
+}
+
+/// As [`agree`], and where all is well `values` are the largest of all ranks; otherwise they mean nothing.
+///
+/// # Errors
+/// See [`agree`].
+///
+/// # Collective
+/// As [`agree`], with as many `values` everywhere. One reduction for both when all is well.
+pub fn agree_on_largest<T>(comm: &dyn Comm, result: Result<T>, values: &mut [u64]) -> Result<T> {
     match result {
         Err(error) if error.kind() == ErrorKind::Communication => Err(error),
-        Err(error) => match first_failure(comm, Some(&error)) {
+        Err(error) => match first_failure(comm, Some(&error), values) {
             Ok(_) => Err(error),
             // Nobody may go on as if the others had learnt it; the cause that is known here is worth telling too.
             Err(broken) => Err(broken.context(format!("{error:#}"))),
         },
-        Ok(value) => match first_failure(comm, None)? {
+        Ok(value) => match first_failure(comm, None, values)? {
             None => Ok(value),
             Some(error) => Err(error),
         },
     }
 }
 
-/// The error of the lowest failing rank, as the others see it.
-fn first_failure(comm: &dyn Comm, mine: Option<&Error>) -> Result<Option<Error>> {
-    let mut lowest = [mine.map_or(u64::MAX, |_| comm.rank() as u64)];
-    comm.all_reduce(Reduce::Min, &mut lowest)?;
-    if lowest[0] == u64::MAX {
+/// The error of the lowest failing rank, as the others see it, and the largest of `values`.
+fn first_failure(
+    comm: &dyn Comm,
+    mine: Option<&Error>,
+    values: &mut [u64],
+) -> Result<Option<Error>> {
+    // The lowest rank has the largest complement; 0 is nobody.
+    let mut joined = Vec::with_capacity(1 + values.len());
+    joined.push(mine.map_or(0, |_| u64::MAX - comm.rank() as u64));
+    joined.extend_from_slice(values);
+    comm.all_reduce(Reduce::Max, &mut joined)?;
+    values.copy_from_slice(&joined[1..]);
+    if joined[0] == 0 {
         return Ok(None);
     }
-    let rank = lowest[0] as usize;
+    let rank = (u64::MAX - joined[0]) as usize;
     let mut cause = [0; 8 + CAUSE_BYTES];
     if let Some(error) = mine {
         let text = format!("{error:#}");
@@ -73,11 +94,19 @@ pub fn same_everywhere(comm: &dyn Comm, digest: u64) -> Result<bool> {
 /// # Collective
 /// All ranks of `comm`, with the same `root`.
 pub fn broadcast_bytes(comm: &dyn Comm, root: usize, mut data: Vec<u8>) -> Result<Vec<u8>> {
-    let mut len = (data.len() as u64).to_le_bytes();
-    comm.broadcast(root, &mut len)?;
-    data.resize(u64::from_le_bytes(len) as usize, 0);
-    if !data.is_empty() {
-        comm.broadcast(root, &mut data)?;
+    // What is short goes with its length, in one message.
+    let mut head = [0; 8 + SHORT_BYTES];
+    let short = data.len().min(SHORT_BYTES);
+    head[..8].copy_from_slice(&(data.len() as u64).to_le_bytes());
+    head[8..8 + short].copy_from_slice(&data[..short]);
+    comm.broadcast(root, &mut head)?;
+    let mut head = Reader(&head);
+    let len = head.u64()? as usize;
+    data.resize(len, 0);
+    let (first, rest) = data.split_at_mut(len.min(SHORT_BYTES));
+    first.copy_from_slice(head.bytes(first.len())?);
+    if !rest.is_empty() {
+        comm.broadcast(root, rest)?;
     }
     Ok(data)
 }

@@ -16,7 +16,7 @@ pub mod mpi;
 pub mod solo;
 pub mod thread;
 
-pub use collective::agree;
+pub use collective::{agree, agree_on_largest};
 
 use crate::error::{Error, ErrorKind, Result};
 

@@ -207,7 +207,8 @@ pub const SECTIONS: &[Section] = &[
         SCR_NODELIST: Text, none => NotYet("the nodes that the resource manager names are used"), Scr;
         /// Seconds that `scr run` waits between two launches. SCR always waits 60.
         SCR_RELAUNCH_SECONDS: SECONDS, "1" => Commands, Here;
-        /// Seconds between two signs of life of a running job, by which others see that it holds the prefix; 0: none.
+        /// Seconds between two signs of life of a running job, by which others see that it holds the prefix; with 0
+        /// no other job gets the prefix until it is given back.
         SCR_HEARTBEAT_SECONDS: SECONDS, "1" => Active, Here;
         /// Seconds that the rest of a launch may live after one of its ranks died.
         SCR_HANG_SECONDS: SECONDS, "2" => Commands, Here;

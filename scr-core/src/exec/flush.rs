@@ -17,18 +17,19 @@ use super::stream::{Mode, Stream};
 use super::topology::{all, broadcast};
 use super::{Job, wire};
 use crate::codec::checksum;
-use crate::comm::{Reduce, agree, collective};
+use crate::comm::{Comm, Reduce, agree, collective};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
 use crate::format::current::{ChosenBy, Current};
 use crate::format::node::RankSection;
 use crate::format::summary::{PrefixState, RankRange, RenameList, Summary, ranges_of};
 use crate::format::{DatasetHeader, Place};
-use crate::id::{DatasetIdentity, Epoch};
+use crate::id::{DatasetIdentity, Epoch, RelPath};
 use crate::sabotage::{self, Fault};
 use crate::store::{Access, Durability, exists, publish_with};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What one rank brings to a flush.
@@ -42,6 +43,8 @@ pub struct Cargo {
     pub has_checksums: bool,
     /// Whether the files are in the prefix already (bypass).
     pub in_place: bool,
+    /// Whether the application has written over files that were there before (bypass).
+    pub overwrote: bool,
     /// The parts on this node, on its leader.
     pub parts: Vec<(Part, Place)>,
 }
@@ -104,7 +107,7 @@ pub fn flush(
     let bytes = cargo.sections.iter().flat_map(|(_, s)| &s.files).map(|f| f.size_bytes).sum();
     let mut sums = [files, bytes, cargo.parts.len() as u64];
     world.all_reduce(Reduce::Sum, &mut sums)?;
-    let supersedes = superseded(job, dataset, cargo, epoch)
+    let supersedes = superseded(job, dataset, cargo)
         .inspect_err(|error| abandon(job, dataset, cargo, epoch, error))?;
     let (maps, files, bytes) = (sums[2] as u32, sums[0], sums[1]);
     let list = RenameList { dataset: dataset.clone(), epoch, maps, files, bytes, supersedes };
@@ -297,25 +300,43 @@ fn publish_map(job: &Job, dataset: &DatasetHeader, part: &Part, place: &Place) -
 
 /// The datasets that own one of this one's names until now. A newer one keeps them: this one comes too late then.
 ///
-/// Only when a name is taken at all are older rank maps looked at; then every leader looks at its share, and asks for each
-/// old name whether a file of this flush waits to take it.
-fn superseded(
-    job: &Job,
-    dataset: &DatasetHeader,
-    cargo: &Cargo,
-    epoch: Epoch,
-) -> Result<Vec<DatasetIdentity>> {
+/// Only when a name is taken at all are older rank maps looked at; old and new names meet on ranks drawn by their hashes.
+///
+/// # Collective
+/// On all ranks; the answer is the same everywhere.
+fn superseded(job: &Job, dataset: &DatasetHeader, cargo: &Cargo) -> Result<Vec<DatasetIdentity>> {
     let (world, prefix) = (&*job.topology.world, &job.prefix);
-    let taken = cargo.sections.iter().flat_map(|(_, s)| &s.files).try_fold(false, |taken, file| {
-        Ok(taken || exists(&*prefix.store, &file.name.under(prefix.root()))?)
-    });
+    let files = || cargo.sections.iter().flat_map(|(_, section)| &section.files);
+    let taken = if cargo.in_place {
+        Ok(cargo.overwrote)
+    } else {
+        files().try_fold(false, |taken, file| {
+            Ok(taken || exists(&*prefix.store, &file.name.under(prefix.root()))?)
+        })
+    };
     let taken = agree(world, taken)?;
-    if all(world, !taken)? || cargo.in_place {
+    if all(world, !taken)? {
         return Ok(Vec::new());
     }
-    let mine = if job.is_leader() { losers(job, dataset, epoch) } else { Ok(Vec::new()) };
-    let mine: Vec<DatasetIdentity> = agree(world, mine)?;
-    let merged = collective::fold(world, wire::pack(&mine), &mut |a, b| {
+    let old = if job.is_leader() { old_names(job, dataset) } else { Ok(Vec::new()) };
+    let old: Vec<(usize, OldName)> = agree(world, old)?;
+    let new = files().map(|file| (meeting(world, &file.name), file.name.clone()));
+    let new: BTreeSet<RelPath> = send(world, new.collect())?.into_iter().collect();
+    let lost = send(world, old)?.into_iter().filter(|(name, ..)| new.contains(name));
+    let mut losers = BTreeSet::new();
+    let mut late = Ok(());
+    for (_, loser, is_newer) in lost {
+        if is_newer {
+            let text = format!(
+                "dataset {} in the prefix is newer and has the name of a file of this one",
+                loser.short()
+            );
+            late = Err(Error::new(ErrorKind::Refused, text));
+        }
+        losers.insert(loser);
+    }
+    agree(world, late)?;
+    let merged = collective::fold(world, wire::pack(&losers), &mut |a, b| {
         let both =
             [a, b].map(|l| wire::unpack::<BTreeSet<DatasetIdentity>>(&l).unwrap_or_default());
         wire::pack(&both.into_iter().flatten().collect::<BTreeSet<_>>())
@@ -323,36 +344,49 @@ fn superseded(
     wire::unpack(&merged)
 }
 
-fn losers(job: &Job, dataset: &DatasetHeader, epoch: Epoch) -> Result<Vec<DatasetIdentity>> {
+/// The name of a file in the prefix, the dataset it belongs to, and whether that is newer than the one being flushed.
+type OldName = (RelPath, DatasetIdentity, bool);
+
+/// This node's share of the names in the prefix, each with the rank where it meets the new ones.
+fn old_names(job: &Job, dataset: &DatasetHeader) -> Result<Vec<(usize, OldName)>> {
     let prefix = &job.prefix;
-    let mut losers = Vec::new();
-    for summary in prefix.summaries()?.0 {
-        if summary.state != PrefixState::Flushed || summary.dataset.identity == dataset.identity {
+    let (first, step) = (job.topology.index as usize, job.topology.count as usize);
+    let mut names = Vec::new();
+    for Summary { dataset: old, state, .. } in prefix.summaries()?.0 {
+        if state != PrefixState::Flushed || old.identity == dataset.identity {
             continue;
         }
-        let (first, step) = (job.topology.index as usize, job.topology.count as usize);
-        let mut loses = false;
-        for map in prefix.maps(&summary.dataset)?.into_iter().skip(first).step_by(step) {
+        for map in prefix.maps(&old)?.into_iter().skip(first).step_by(step) {
             super::cache::NodeReader::open(&*prefix.store, &map)?.sections(&mut |section| {
-                for file in &section.files {
-                    let waiting = prefix.temporary(&file.name, &dataset.identity, epoch);
-                    loses |= exists(&*prefix.store, &waiting)?;
+                for file in section.files {
+                    let to = meeting(&*job.topology.world, &file.name);
+                    names.push((to, (file.name, old.identity, old.age() > dataset.age())));
                 }
-                Ok(!loses)
+                Ok(true)
             })?;
         }
-        if loses && summary.dataset.age() > dataset.age() {
-            let (id, name) = (summary.dataset.id, &summary.dataset.name);
-            let text = format!(
-                "dataset {id} ({name}) in the prefix is newer and has the name of a file of this one"
-            );
-            return Err(Error::new(ErrorKind::Refused, text));
-        }
-        if loses {
-            losers.push(summary.dataset.identity);
-        }
     }
-    Ok(losers)
+    Ok(names)
+}
+
+/// The rank where an old and a new file of one name meet.
+fn meeting(world: &dyn Comm, name: &RelPath) -> usize {
+    crc32fast::hash(name.as_bytes()) as usize % world.size()
+}
+
+/// Sends each item to its rank, those for one rank together.
+fn send<T: Serialize + DeserializeOwned>(
+    world: &dyn Comm,
+    items: Vec<(usize, T)>,
+) -> Result<Vec<T>> {
+    let mut bundles: BTreeMap<usize, Vec<T>> = BTreeMap::new();
+    for (to, item) in items {
+        bundles.entry(to).or_default().push(item);
+    }
+    let bundles = bundles.into_iter().map(|(to, bundle)| (to, wire::pack(&bundle))).collect();
+    let arrived = collective::route(world, bundles)?;
+    let lists = arrived.iter().map(|(_, bytes)| wire::unpack::<Vec<T>>(bytes));
+    Ok(lists.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 fn take_places(job: &Job, cargo: &Cargo, list: &RenameList) -> Result<()> {

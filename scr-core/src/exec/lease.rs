@@ -5,15 +5,16 @@
 //! our eyes; clocks of two hosts are never compared. A process that wakes after its epoch has passed finds that out here,
 //! before it renames anything.
 
+use super::Job;
 use super::prefix::Prefix;
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format;
 use crate::format::lease::{Lease, LeaseState};
 use crate::host::Host;
-use crate::id::Epoch;
+use crate::id::{DatasetIdentity, Epoch};
 use crate::sabotage::{self, Fault};
-use crate::store::{Durability, Store, publish};
+use crate::store::{Durability, Store, publish_beside};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,18 +31,25 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Takes the lease.
+    /// Takes the lease of the job's prefix.
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] when another job uses the prefix.
-    pub fn take(prefix: &Prefix, host: &Host, step: [u8; 16], heartbeat: Duration) -> Result<Self> {
+    pub fn take(job: &Job) -> Result<Self> {
+        job.prefix.prepare()?;
+        let period = Duration::from_secs_f64(job.config.heartbeat_seconds.max(0.0));
+        Self::take_at(&job.prefix, &job.host, period)
+    }
+
+    /// Its heartbeat will move every `period`, zero for never.
+    fn take_at(prefix: &Prefix, host: &Host, period: Duration) -> Result<Self> {
         let path = prefix.lease_path();
         let found = read(&*prefix.store, &path);
         let epoch = match found {
             Ok(found) => {
                 let same_job = found.job_id == host.job.job_id && has_scheduler(&found);
                 if found.state == LeaseState::Held && !same_job {
-                    watch(prefix, &*host.clock, &path, &found, heartbeat)?;
+                    watch(prefix, &*host.clock, &path, &found)?;
                 }
                 Epoch(found.epoch.0 + 1)
             }
@@ -52,11 +60,12 @@ impl Holder {
         };
         let record = Lease {
             job_id: host.job.job_id.clone(),
-            step,
+            step: (host.random)(),
             epoch,
             node: host.job.node.clone(),
             state: LeaseState::Held,
             heartbeat: 0,
+            period_ms: period.as_millis() as u64,
         };
         let record = Arc::new(Mutex::new(record));
         let holder = Self { store: prefix.store.clone(), path, record };
@@ -122,7 +131,12 @@ impl Holder {
     }
 
     fn write(&self, record: &Lease, durability: Durability) -> Result<()> {
-        publish(&*self.store, &self.path, &format::encode(record), durability)
+        // Two writers must not share the file beside: one would rename what the other has half written.
+        let beside = self.path.with_added_extension(DatasetIdentity(record.step).short());
+        let bytes = format::encode(record);
+        publish_beside(&*self.store, &self.path, &beside, durability, &mut |file| {
+            file.write_at(0, &bytes)
+        })
     }
 }
 
@@ -135,16 +149,20 @@ fn has_scheduler(lease: &Lease) -> bool {
     lease.job_id.as_str() != crate::host::NO_JOB_ID
 }
 
-/// Watches the heartbeat of another holder; returns when it stands still.
-fn watch(
-    prefix: &Prefix,
-    clock: &dyn Clock,
-    path: &std::path::Path,
-    found: &Lease,
-    heartbeat: Duration,
-) -> Result<()> {
+/// Watches the heartbeat of another holder, at its own pace; returns when it stands still.
+fn watch(prefix: &Prefix, clock: &dyn Clock, path: &std::path::Path, found: &Lease) -> Result<()> {
+    if found.period_ms == 0 {
+        let text = format!(
+            "the prefix {} is in use by job {} (node {}), which gives no sign of life (SCR_HEARTBEAT_SECONDS=0); use another SCR_PREFIX, or remove {} when that job is dead",
+            prefix.root().display(),
+            found.job_id,
+            found.node,
+            path.display()
+        );
+        return Err(Error::new(ErrorKind::Refused, text));
+    }
     for _ in 0..LOOKS {
-        clock.sleep(heartbeat / 2);
+        clock.sleep(Duration::from_millis(found.period_ms) / 2);
         let now = read(&*prefix.store, path)?;
         if now.state == LeaseState::Held
             && (now.heartbeat, now.step) != (found.heartbeat, found.step)
@@ -169,6 +187,7 @@ mod tests {
     use crate::host::JobInfo;
     use crate::id::{JobId, NodeName, UserName};
     use crate::store::mem::Mem;
+    use crate::store::publish;
     use std::path::Path;
 
     fn host(store: &Mem, job: &str) -> Host {
@@ -190,10 +209,36 @@ mod tests {
     }
 
     fn take(store: &Mem, job: &str) -> Holder {
+        try_take(store, &host(store, job), Duration::from_secs(1)).unwrap()
+    }
+
+    fn try_take(store: &Mem, host: &Host, period: Duration) -> Result<Holder> {
         let prefix = Prefix::new(Arc::new(store.clone()), PathBuf::from("/prefix"), None);
         store.create_dir_all(Path::new("/prefix/.scr")).unwrap();
-        let host = host(store, job);
-        Holder::take(&prefix, &host, crate::host::random(), Duration::from_millis(1)).unwrap()
+        Holder::take_at(&prefix, host, period)
+    }
+
+    #[test]
+    fn another_job_is_watched_at_its_own_pace() {
+        let store = Mem::new();
+        let slow = Duration::from_mins(1);
+        try_take(&store, &host(&store, "4711"), slow).unwrap();
+        let other = host(&store, "4712");
+        let start = other.clock.monotonic();
+        try_take(&store, &other, Duration::from_millis(100)).unwrap();
+        assert!(other.clock.monotonic() >= start + 2 * slow);
+    }
+
+    #[test]
+    fn a_job_without_signs_of_life_keeps_the_prefix_until_it_gives_it_back() {
+        let store = Mem::new();
+        let holder = try_take(&store, &host(&store, "4711"), Duration::ZERO).unwrap();
+        let other = host(&store, "4712");
+        let refused = try_take(&store, &other, Duration::from_secs(1)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Refused);
+        assert!(refused.to_string().contains("/prefix/.scr/lease"), "{refused}");
+        holder.give_back(LeaseState::Released).unwrap();
+        try_take(&store, &other, Duration::from_secs(1)).unwrap();
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //! | [`distribute`] | files to where their rank now runs |
 //! | [`verify`] | data against the checksums of completion, and healing |
 //! | [`prefix`] | records in the prefix: summaries, index, current |
-//! | [`lease`] | who may write there |
+//! | [`lease`], [`heartbeat`] | who may write there, and its signs of life |
 //! | [`flush`], [`fetch`] | cache to prefix, prefix to cache |
 //! | [`scavenge`] | cache to prefix after the job |
 
@@ -22,6 +22,7 @@ pub mod distribute;
 pub mod encode;
 pub mod fetch;
 pub mod flush;
+pub mod heartbeat;
 pub mod lease;
 pub mod prefix;
 pub mod protect;

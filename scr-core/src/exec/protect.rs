@@ -2,9 +2,9 @@
 //! From written files to a committed dataset.
 //!
 //! 1. One pass over the data ([`encode`](super::encode)): checksums and redundancy.
-//! 2. Every node writes its node record and gives copies to the next members of its set.
-//! 3. Phase 1: every node publishes `Encoded`; all agree.
-//! 4. Phase 2: every node publishes `Committed`; all agree.
+//! 2. Phase 1: every node writes its node record and gives copies to the next members of its set; all agree that all is
+//!    complete.
+//! 3. Phase 2: every node publishes `Committed`; all agree, and only then is anybody told.
 //!
 //! One surviving `Committed` record proves that phase 1 ended everywhere. A failure of redundancy alone (no room for
 //! parity) does not fail the dataset: it is committed without, and the caller is told.
@@ -16,7 +16,7 @@ use super::stream::{Mode, Stream};
 use super::topology::{RedundancySet, all};
 use super::wire::{pack, unpack};
 use crate::codec::geometry::{self, Geometry};
-use crate::comm::{Comm, In, Out, Reduce, agree, collective};
+use crate::comm::{Comm, In, Out, Reduce, agree, agree_on_largest, collective};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::node::{NodeEnd, NodeHeader, RankSection};
 use crate::format::state::{PartState, Phase};
@@ -117,17 +117,14 @@ pub fn look_up(store: &dyn Store, dir: &Path, names: &BTreeSet<RelPath>) -> Resu
 /// On all ranks. On return all agree: committed with the same scheme everywhere, or failed everywhere.
 ///
 /// # Errors
-/// What kept this rank from it, or [`ErrorKind::PeerFailed`]; the part is then still `Writing`, or `Encoded`.
+/// What kept this rank from it, or [`ErrorKind::PeerFailed`]; the part may then be `Committed` all the same.
 pub fn protect(job: &Job, request: Request<'_>) -> Result<Protected> {
     let world = &*job.topology.world;
     let stream = request
         .files
         .and_then(|files| Stream::below(request.store.clone(), request.dir, files, Mode::Read));
-    let mut stream = agree(world, stream)?;
-    let mut sums = [stream.files().len() as u64, stream.size_bytes()];
-    world.all_reduce(Reduce::Sum, &mut sums)?;
-    let mut largest = [stream.size_bytes()];
-    world.all_reduce(Reduce::Max, &mut largest)?;
+    let mut largest = [stream.as_ref().map_or(0, Stream::size_bytes)];
+    let mut stream = agree_on_largest(world, stream, &mut largest)?;
 
     let set = request.set;
     let parities = request.place.scheme.tolerance() as usize;
@@ -168,26 +165,32 @@ pub fn protect(job: &Job, request: Request<'_>) -> Result<Protected> {
         data_checksums: encoded.data_checksums,
         parity_checksums: encoded.parity_checksums,
     };
-    let mut vital = data_trouble.map_or(Ok(()), Err);
-    // Said before the records are written: what is there of the parity may have taken the room that they need.
-    let mut degraded = degradation(world, &encoded.parity_trouble.map_or(Ok(()), Err))?;
-    if degraded.is_none() {
-        let records = write_records(job, &part, &header, &section)?;
-        let copies = give_copies(job, set, &part, parities)?;
-        // Without a record there is nothing to copy; the record is what is missed then.
-        degraded = degradation(world, if records.is_ok() { &copies } else { &Ok(()) })?;
-        vital = vital.and(records);
+    let data = data_trouble.map_or(Ok(()), Err);
+    let records = write_records(job, &part, &header, &section)?;
+    let copies = give_copies(job, set, &part, parities)?;
+    let parity = encoded.parity_trouble.map_or(Ok(()), Err);
+    // Parity may have taken the room of the records, so both fail alike; without parity the records are vital.
+    let (vital, redundancy) = if parities > 0 {
+        (data, parity.and(records).and(copies))
+    } else {
+        (data.and(records), Ok(()))
+    };
+    if sabotage::active(Fault::SkipPhaseOneAgree) && vital.is_ok() && redundancy.is_ok() {
+        publish_committed(job, &part, request.dataset, &header.place)?;
     }
-    if degraded.is_some() {
+    let mut failed = [u64::from(redundancy.is_err())];
+    agree_on_largest(world, vital, &mut failed)?;
+    let mut degraded = None;
+    if failed[0] > 0 {
+        degraded = Some(why(world, &redundancy)?);
         header.place.scheme = Scheme::Single;
         section.parity_checksums.clear();
-        if job.is_leader() {
-            vital = vital.and(part.store.remove(&part.parity_path()));
-        }
+        let dropped = if job.is_leader() { drop_redundancy(set, &part, parities) } else { Ok(()) };
         let records = write_records(job, &part, &header, &section)?;
-        vital = vital.and(records);
+        agree(world, dropped.and(records))?;
     }
-    agree(world, vital)?;
+    let mut sums = [stream.files().len() as u64, stream.size_bytes()];
+    world.all_reduce(Reduce::Sum, &mut sums)?;
     if request.commit {
         commit(job, &part, request.dataset, &header.place)?;
     }
@@ -208,32 +211,28 @@ pub fn sizes_of(header: &NodeHeader) -> (u64, u64) {
     (data_bytes, data_bytes + parity_bytes)
 }
 
-/// The two phases.
+/// Phase 2. Nobody is told of a commit before all nodes have it: a node that alone knew could be lost.
 ///
 /// # Collective
 /// On all ranks.
-pub fn commit(job: &Job, part: &Part, dataset: &DatasetHeader, place: &Place) -> Result<()> {
-    let world = &*job.topology.world;
-    let publish = |phase: Phase| {
-        if !job.is_leader() {
-            return Ok(());
-        }
-        part.publish_state(&PartState {
-            dataset: dataset.clone(),
-            place: *place,
-            node: job.topology.name.clone(),
-            phase,
-        })
-    };
-    let encoded = publish(Phase::Encoded);
-    if !sabotage::active(Fault::SkipPhaseOneAgree) {
-        agree(world, encoded)?;
-    }
-    let committed = publish(Phase::Committed);
+fn commit(job: &Job, part: &Part, dataset: &DatasetHeader, place: &Place) -> Result<()> {
+    let committed = publish_committed(job, part, dataset, place);
     if sabotage::active(Fault::SkipPhaseTwoAgree) {
+        return committed;
+    }
+    agree(&*job.topology.world, committed)
+}
+
+fn publish_committed(job: &Job, part: &Part, dataset: &DatasetHeader, place: &Place) -> Result<()> {
+    if !job.is_leader() {
         return Ok(());
     }
-    agree(world, committed)
+    part.publish_state(&PartState {
+        dataset: dataset.clone(),
+        place: *place,
+        node: job.topology.name.clone(),
+        phase: Phase::Committed,
+    })
 }
 
 /// Tells every rank of the set how long the streams of all its ranks are.
@@ -461,13 +460,20 @@ pub(super) fn shift(
     Ok(outcome)
 }
 
-/// Why redundancy failed somewhere, the same words on all ranks, or `None`.
-fn degradation(world: &dyn Comm, result: &Result<()>) -> Result<Option<String>> {
-    if all(world, result.is_ok())? {
-        return Ok(None);
-    }
+/// Removes what there is of redundancy.
+fn drop_redundancy(set: &RedundancySet, part: &Part, copies: usize) -> Result<()> {
+    part.store.remove(&part.parity_path())?;
+    let n = set.members.len();
+    (1..=copies.min(n - 1)).try_for_each(|distance| {
+        let from = (set.member as usize + n - distance) % n;
+        part.store.remove(&part.copy_path(from as u32))
+    })
+}
+
+/// Why redundancy failed on the lowest rank where it did, the same words everywhere.
+fn why(world: &dyn Comm, result: &Result<()>) -> Result<String> {
     let mine = result.as_ref().err().map_or_else(String::new, |error| format!("{error:#}"));
     let text =
         collective::fold(world, mine.into_bytes(), &mut |a, b| if a.is_empty() { b } else { a })?;
-    Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }

@@ -143,7 +143,12 @@ impl Rebuild<'_> {
                 let made = if self.job.is_leader() {
                     let data = new.part.data_path();
                     let store = &*new.part.store;
-                    store.remove_tree(&new.part.dir).and_then(|()| store.create_dir_all(&data))
+                    let cleared = if sabotage::active(Fault::RebuildInPlace) {
+                        Ok(())
+                    } else {
+                        store.remove_tree(&new.part.dir)
+                    };
+                    cleared.and_then(|()| store.create_dir_all(&data))
                 } else {
                     Ok(())
                 };

@@ -22,7 +22,7 @@ use crate::format::state::{PartState, Phase};
 use crate::format::{DatasetHeader, Scheme};
 use crate::id::{DatasetIdentity, NodeName};
 use crate::plan::join::{Ballot, Outcome};
-use crate::plan::judge::{self, Standing, Verdict};
+use crate::plan::judge::{self, Standing};
 use crate::sabotage::{self, Fault};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,10 +38,8 @@ pub struct Cached {
     pub sets: u32,
     /// The weakest scheme of its parts.
     pub scheme: Scheme,
-    /// Whether any part says `Committed`.
+    /// Whether any part says `Committed`: proof that all parts were complete once.
     pub any_committed: bool,
-    /// Whether any part says `Writing`: then it was never committed.
-    pub any_writing: bool,
     /// Why it was set aside, where it was.
     pub condemned: Option<String>,
 }
@@ -120,12 +118,16 @@ impl Cached {
             sets: state.place.sets,
             scheme: state.place.scheme,
             any_committed: state.phase == Phase::Committed,
-            any_writing: state.phase == Phase::Writing,
             condemned: match &state.phase {
                 Phase::Condemned { reason } => Some(reason.clone()),
                 _ => None,
             },
         }
+    }
+
+    /// Whether nobody can have been told that it exists.
+    pub fn is_unfinished(&self) -> bool {
+        !self.any_committed && self.condemned.is_none()
     }
 
     /// What makes parts belong together.
@@ -148,7 +150,6 @@ fn merge(all: impl Iterator<Item = Cached>) -> Vec<Cached> {
         };
         known.scheme = known.scheme.min(one.scheme);
         known.any_committed |= one.any_committed;
-        known.any_writing |= one.any_writing;
         known.condemned = known.condemned.take().or(one.condemned);
     }
     merged.into_values().collect()
@@ -159,6 +160,9 @@ fn merge(all: impl Iterator<Item = Cached>) -> Vec<Cached> {
 /// # Collective
 /// On all ranks, with equal `cached`.
 pub fn judge(job: &Job, cached: &Cached, local: &Local) -> Result<Judged> {
+    if cached.is_unfinished() {
+        return Ok(Judged { usable: Usable::Unfinished, maps: Vec::new() });
+    }
     let world = &*job.topology.world;
     let size = world.size() as u32;
     let mut facts = Vec::new();
@@ -179,9 +183,9 @@ pub fn judge(job: &Job, cached: &Cached, local: &Local) -> Result<Judged> {
     let mut lost: BTreeMap<u32, String> = BTreeMap::new();
     let mut missing: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for (&set, facts) in &sets {
-        let verdict = judge_set(set, facts);
-        ballot = ballot.join(&Ballot::of(set, &verdict));
-        match verdict.standing {
+        let standing = judge_set(set, facts);
+        ballot = ballot.join(&Ballot::of(set, &standing));
+        match standing {
             Standing::Whole => {}
             Standing::Rebuildable { missing: members } => {
                 missing.insert(set, members);
@@ -200,7 +204,6 @@ pub fn judge(job: &Job, cached: &Cached, local: &Local) -> Result<Judged> {
             world.all_reduce(Reduce::Sum, &mut nodes)?;
             Usable::Rebuildable { nodes: nodes[0] }
         }
-        Outcome::Unfinished => Usable::Unfinished,
         Outcome::Absent { sets } => Usable::Lost {
             why: format!("nothing is left of {sets} of {} redundancy sets", cached.sets),
         },
@@ -232,14 +235,14 @@ fn fact(job: &Job, part: &Part, state: &PartState) -> Fact {
     }
 }
 
-fn judge_set(set: u32, facts: &BTreeMap<u32, Fact>) -> Verdict {
+fn judge_set(set: u32, facts: &BTreeMap<u32, Fact>) -> Standing {
     let header = facts.values().find_map(|fact| fact.header.as_ref().ok());
     let (scheme, members) =
         header.map_or((Scheme::Single, 0), |h| (h.place.scheme, h.members.len() as u32));
     let mut told = Vec::new();
     for fact in facts.values() {
-        // A part without a readable node record is as good as missing, unless it never had one.
-        if fact.header.is_ok() || fact.phase == Phase::Writing {
+        // A part without a readable node record is as good as missing.
+        if fact.header.is_ok() {
             let (member, node, phase) = (fact.member, fact.node.clone(), fact.phase.clone());
             told.push(judge::Fact::Part { member, node, phase });
         }
@@ -248,7 +251,7 @@ fn judge_set(set: u32, facts: &BTreeMap<u32, Fact>) -> Verdict {
             told.push(judge::Fact::RecordCopy { member, node, held_by: fact.member });
         }
     }
-    // Without any header the set is as large as its parts say: enough to tell unfinished from lost.
+    // Without any header the set is as large as its parts say: enough to tell what is lost.
     let members = members.max(facts.values().map(|fact| fact.members).max().unwrap_or(0));
     judge::judge(set, scheme, members, &told)
 }
@@ -346,6 +349,12 @@ pub fn complete(job: &Job, cached: &Cached, judged: &Judged, local: &Local) -> R
             let text = format!("dataset {id} ({name}): rebuild what {lost} lost node(s) held");
             job.host.sink.tell(&event(EventKind::RebuildStart, Level::Note, text));
         }
+        if sabotage::active(Fault::RebuildInPlace) && job.is_leader() {
+            for (map, member) in rebuilt(job, judged) {
+                job.cache.store.create_dir_all(&map.part(job, member, true).dir)?;
+            }
+            publish_rebuilt(job, judged)?;
+        }
         let mut outcome = Ok(());
         for map in &judged.maps {
             match rebuild(job, map)? {
@@ -366,7 +375,7 @@ pub fn complete(job: &Job, cached: &Cached, judged: &Judged, local: &Local) -> R
         let published = if job.is_leader() { publish_rebuilt(job, judged) } else { Ok(()) };
         agree(world, published)?;
     }
-    let rolled = roll_forward(cached, local);
+    let rolled = roll_forward(job, cached, local);
     agree(world, rolled)?;
     if rebuilding {
         let mut sum = [blocks];
@@ -491,11 +500,17 @@ fn discard_attempt(job: &Job, judged: &Judged) {
     }
 }
 
-/// Publishes `Committed` where a part is only `Encoded`: phase 1 has ended everywhere.
-fn roll_forward(cached: &Cached, local: &Local) -> Result<()> {
+/// Publishes `Committed` where the commit did not come to. A part that has lost its node record meanwhile is worth nothing:
+/// it was rebuilt.
+fn roll_forward(job: &Job, cached: &Cached, local: &Local) -> Result<()> {
     for (part, state) in local {
-        if Cached::of(state).key() == cached.key() && state.phase == Phase::Encoded {
+        if Cached::of(state).key() != cached.key() || state.phase != Phase::Writing {
+            continue;
+        }
+        if part.node().is_ok_and(|node| node.check().is_ok()) {
             part.publish_phase(Phase::Committed)?;
+        } else {
+            job.cache.evict(part)?;
         }
     }
     Ok(())

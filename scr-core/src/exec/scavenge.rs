@@ -5,6 +5,7 @@
 //! Outputs come first, oldest first, then the newest checkpoint that can be completed. It can be interrupted and repeated.
 
 use super::flush::{Cargo, flush};
+use super::heartbeat::Heartbeat;
 use super::lease::Holder;
 use super::recover::{self, Cached, Local, Usable};
 use super::wire::{pack, unpack};
@@ -20,7 +21,6 @@ use crate::format::state::PartState;
 use crate::host::Host;
 use crate::id::{DatasetId, DatasetName};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// What became of one dataset.
 #[derive(Clone, Debug)]
@@ -46,10 +46,12 @@ pub fn scavenge(world: Box<dyn Comm>, host: Host, config: Config) -> Result<Vec<
     let cache = Cache::new(host.local.clone(), root);
     let prefix = Prefix::new(host.shared.clone(), config.prefix.clone(), config.task.as_deref());
     let job = Job { topology, host, config, cache, prefix };
-    let lease = if job.is_first() { take(&job).map(Some) } else { Ok(None) };
+    let lease = if job.is_first() { Holder::take(&job).map(Some) } else { Ok(None) };
     let lease = agree(&*job.topology.world, lease)?;
+    let heartbeat = Heartbeat::of_lease(&job, lease.clone());
     let prepared = agree(&*job.topology.world, job.cache.prepare());
     let saved = prepared.and_then(|()| save_all(&job, lease.as_ref()));
+    drop(heartbeat);
     if let Some(lease) = lease
         && let Err(error) = lease.give_back(LeaseState::Released)
     {
@@ -57,12 +59,6 @@ pub fn scavenge(world: Box<dyn Comm>, host: Host, config: Config) -> Result<Vec<
         job.host.tell(EventKind::Message, Level::Warning, text);
     }
     saved
-}
-
-fn take(job: &Job) -> Result<Holder> {
-    job.prefix.prepare()?;
-    let heartbeat = Duration::from_secs_f64(job.config.heartbeat_seconds.max(0.1));
-    Holder::take(&job.prefix, &job.host, (job.host.random)(), heartbeat)
 }
 
 fn save_all(job: &Job, lease: Option<&Holder>) -> Result<Vec<Saved>> {
@@ -170,6 +166,7 @@ fn cargo(parts: Local) -> Result<Cargo> {
         block_bytes: 0,
         has_checksums: true,
         in_place: false,
+        overwrote: false,
         parts: Vec::new(),
     };
     for (part, state) in parts {

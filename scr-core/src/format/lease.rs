@@ -30,4 +30,6 @@ pub struct Lease {
     pub state: LeaseState,
     /// Moves while the holder lives.
     pub heartbeat: u64,
+    /// Milliseconds between two moves; 0 where it never moves.
+    pub period_ms: u64,
 }

@@ -8,11 +8,9 @@ use serde::{Deserialize, Serialize};
 /// How far a part has come. It only ever moves down this list, `Condemned` from anywhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// The application is writing, or redundancy is being made.
+    /// The application is writing, or redundancy is being made; or all is done, and the commit has not come here yet.
     Writing,
-    /// Data, redundancy, node record and its copies are complete on this node.
-    Encoded,
-    /// All nodes were `Encoded` when this was written.
+    /// Data, redundancy, node records and their copies were complete on all nodes when this was written.
     Committed,
     /// Not to be used; the reason is for people, and the data stay until space is needed.
     Condemned {

@@ -149,6 +149,7 @@ samples! {
         node: NodeName::new("n0"),
         state: LeaseState::Released,
         heartbeat: 1000,
+        period_ms: 5000,
     };
     HaltRequest, "halt_request", HaltRequest {
         generation: 5,

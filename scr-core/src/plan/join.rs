@@ -2,16 +2,15 @@
 //! The verdict on a dataset, joined from those of its redundancy sets by two small reductions over all ranks.
 //!
 //! One rank speaks for each set of which anything is present; all others cast an empty ballot. A set that nobody speaks for
-//! is lost whole. A dataset is usable when no set is lost and either some part says `Committed`, which proves that all
-//! were `Encoded` once, or all parts present are `Encoded`, so that the commit can be rolled forward.
+//! is lost whole.
 
-use super::judge::{Standing, Verdict};
+use super::judge::Standing;
 
 /// What one rank contributes: join `max` of all ranks by the maximum, `sum` by the sum, element by element.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ballot {
-    /// Severity with the set it is of; whether any part is `Writing`; whether any is `Committed`.
-    pub max: [u64; 3],
+    /// Severity with the set it is of.
+    pub max: [u64; 1],
     /// Sets spoken for.
     pub sum: [u64; 1],
 }
@@ -23,8 +22,6 @@ pub enum Outcome {
     Whole,
     /// Some sets must rebuild.
     Rebuildable,
-    /// It was never finished: nobody was told that it exists.
-    Unfinished,
     /// This set cannot give back its data (the lowest such set; it knows why).
     Lost {
         /// Which.
@@ -42,33 +39,27 @@ const LOST: u64 = 2;
 
 impl Ballot {
     /// The ballot of the rank that speaks for set `set`. All others cast [`Ballot::default`].
-    pub fn of(set: u32, verdict: &Verdict) -> Self {
-        let severity = match verdict.standing {
+    pub fn of(set: u32, standing: &Standing) -> Self {
+        let severity = match standing {
             Standing::Whole => 0,
             Standing::Rebuildable { .. } => REBUILDABLE,
             Standing::Lost { .. } => LOST,
         };
         // The complement makes the lowest set win among equally bad ones.
         let worst = severity << 32 | u64::from(!set);
-        Self { max: [worst, verdict.any_writing.into(), verdict.any_committed.into()], sum: [1] }
+        Self { max: [worst], sum: [1] }
     }
 
     /// Joins the ballots of two ranks, as the reductions do.
     #[must_use]
     pub fn join(&self, other: &Self) -> Self {
-        Self {
-            max: std::array::from_fn(|i| self.max[i].max(other.max[i])),
-            sum: [self.sum[0].wrapping_add(other.sum[0])],
-        }
+        Self { max: [self.max[0].max(other.max[0])], sum: [self.sum[0].wrapping_add(other.sum[0])] }
     }
 
     /// Reads the joined ballot of a dataset of `sets` sets.
     pub fn outcome(&self, sets: u32) -> Outcome {
-        let [worst, writing, committed] = self.max;
+        let [worst] = self.max;
         let silent = u64::from(sets).saturating_sub(self.sum[0]);
-        if writing > 0 && committed == 0 {
-            return Outcome::Unfinished;
-        }
         if silent > 0 {
             return Outcome::Absent { sets: silent };
         }
@@ -84,18 +75,16 @@ impl Ballot {
 mod tests {
     use super::*;
 
-    /// `w` whole, `r` rebuildable, `l` lost; with `C` committed, `W` writing; `.` silent. One word per set.
+    /// `w` whole, `r` rebuildable, `l` lost; `.` silent. One word per set.
     fn outcome(words: &str, sets: u32) -> Outcome {
         let ballot = |(set, word): (usize, &str)| {
-            let standing = match &word[..1] {
+            let standing = match word {
                 "." => return Ballot::default(),
                 "w" => Standing::Whole,
                 "r" => Standing::Rebuildable { missing: vec![1] },
                 _ => Standing::Lost { why: "gone".into() },
             };
-            let any_committed = word.contains('C');
-            let any_writing = word.contains('W');
-            Ballot::of(set as u32, &Verdict { standing, any_committed, any_writing })
+            Ballot::of(set as u32, &standing)
         };
         let ballots: Vec<Ballot> = words.split_whitespace().enumerate().map(ballot).collect();
         let joined = ballots.iter().fold(Ballot::default(), |all, next| all.join(next));
@@ -107,23 +96,14 @@ mod tests {
     #[test]
     fn the_worst_set_decides() {
         let cases = [
-            ("wC wC wC", 3, Outcome::Whole),
             ("w w w", 3, Outcome::Whole),
-            ("w wC w", 3, Outcome::Whole),
-            ("wC r wC", 3, Outcome::Rebuildable),
+            ("w r w", 3, Outcome::Rebuildable),
             ("r w w", 3, Outcome::Rebuildable),
-            ("w lC r lC", 4, Outcome::Lost { set: 1 }),
-            ("lC w w", 3, Outcome::Lost { set: 0 }),
-            ("w l w", 3, Outcome::Lost { set: 1 }),
+            ("w l r l", 4, Outcome::Lost { set: 1 }),
+            ("l w w", 3, Outcome::Lost { set: 0 }),
             ("w . w", 3, Outcome::Absent { sets: 1 }),
             ("", 2, Outcome::Absent { sets: 2 }),
-            ("lC .", 2, Outcome::Absent { sets: 1 }),
-            // Nothing proves a commit: it was never finished, whatever else is wrong.
-            ("w wW w", 3, Outcome::Unfinished),
-            ("l lW .", 3, Outcome::Unfinished),
-            // A committed part elsewhere: the one that is writing holds old data, which its own set counts as missing.
-            ("wC rW w", 3, Outcome::Rebuildable),
-            ("wC lW w", 3, Outcome::Lost { set: 1 }),
+            ("l .", 2, Outcome::Absent { sets: 1 }),
         ];
         for (words, sets, expected) in cases {
             assert_eq!(outcome(words, sets), expected, "{words}");

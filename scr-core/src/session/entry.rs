@@ -19,7 +19,7 @@ pub(super) struct Entry {
     pub standing: evict::Standing,
     /// Whether it is complete in the prefix.
     pub flushed: bool,
-    /// Whether it was there until a newer dataset took a name of its files: it cannot be there again.
+    /// Whether it was there until a newer dataset took a name of its files, or it was dropped: it must not be there again.
     pub replaced: bool,
     /// Whether a flush was due and failed: tried again when there is an occasion.
     pub flush_owed: bool,
@@ -73,6 +73,7 @@ impl Entry {
             block_bytes: reader.header().block_bytes,
             has_checksums: reader.header().has_checksums,
             in_place: false,
+            overwrote: false,
             parts,
         })
     }

@@ -93,7 +93,8 @@ impl Session {
         });
         if done.is_ok() {
             let here = self.entries.iter_mut().filter(|e| e.header.name.as_str() == name);
-            here.for_each(|entry| entry.flushed = false);
+            // Dropped is meant: it must not come back by a flush of what is in cache.
+            here.for_each(|entry| (entry.flushed, entry.replaced) = (false, true));
         }
         self.leave(done)
     }

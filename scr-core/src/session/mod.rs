@@ -9,7 +9,6 @@
 mod entry;
 mod finish;
 mod guard;
-mod heartbeat;
 mod output;
 mod restart;
 mod start;
@@ -21,6 +20,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventKind, Level};
 use crate::exec::Job;
+use crate::exec::heartbeat::Heartbeat;
 use crate::exec::lease::Holder;
 use crate::exec::topology::{RedundancySet, broadcast};
 use crate::format::decision::Decision;
@@ -28,9 +28,8 @@ use crate::format::{DatasetHeader, Place};
 use crate::id::{DatasetId, DatasetIdentity, DatasetName, RelPath};
 use crate::plan::{halt, need};
 use entry::Entry;
-use heartbeat::Heartbeat;
 use restart::Taken;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,6 +73,10 @@ struct Open {
     bypass: bool,
     /// The files of this rank so far.
     files: BTreeSet<RelPath>,
+    /// The directories that were made for them.
+    directories: HashSet<PathBuf>,
+    /// Whether a file was in the prefix before the application wrote it (bypass).
+    overwrote: bool,
     started: Duration,
 }
 

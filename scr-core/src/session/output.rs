@@ -3,7 +3,7 @@
 
 use super::entry::Entry;
 use super::{Flags, Open, Outcome, Session, State};
-use crate::comm::{Reduce, agree};
+use crate::comm::{Reduce, agree, agree_on_largest};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
 use crate::exec::flush::{Cargo, flush};
@@ -16,8 +16,8 @@ use crate::format::{DatasetHeader, Scheme};
 use crate::id::{DatasetId, DatasetIdentity, DatasetName};
 use crate::plan::{self, evict, level, room};
 use crate::sabotage::{self, Fault};
-use crate::store::Space;
-use std::collections::BTreeSet;
+use crate::store::{Space, exists};
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Longest name that the C interface can hand back.
@@ -64,8 +64,10 @@ impl Session {
         }
         let expected =
             if bypass { Ok(Vec::new()) } else { self.look_for_room(place.scheme, flags) };
-        let needed = agree(&*self.job.topology.world, equal.and(expected))?;
-        self.make_room(&needed)?;
+        let needed = equal.and(expected);
+        let mut count = [needed.as_ref().map_or(0, |ids| ids.len() as u64)];
+        agree_on_largest(&*self.job.topology.world, needed, &mut count)?;
+        self.make_room(count[0] as usize)?;
         if sabotage::active(Fault::EvictBeforeCommit) {
             self.evict_all();
         }
@@ -97,7 +99,15 @@ impl Session {
             &header,
             format!("start dataset {} ({})", header.id, header.name),
         );
-        let open = Open { header, place, bypass, files: BTreeSet::new(), started };
+        let open = Open {
+            header,
+            place,
+            bypass,
+            files: BTreeSet::new(),
+            directories: HashSet::new(),
+            overwrote: false,
+            started,
+        };
         self.state = State::Output(Box::new(open));
         Ok(())
     }
@@ -178,13 +188,11 @@ impl Session {
         Ok(space)
     }
 
-    /// Evicts what the node with the least room needs gone: what is safe without it at once, the rest after a flush.
-    fn make_room(&mut self, needed: &[DatasetId]) -> Result<()> {
-        let world = &*self.job.topology.world;
-        let mut count = [needed.len() as u64];
-        world.all_reduce(Reduce::Max, &mut count)?;
+    /// Evicts as many datasets as the node with the least room needs gone: what is safe without it at once, the rest after
+    /// a flush.
+    fn make_room(&mut self, count: usize) -> Result<()> {
         let mut steps = evict::when_forced(&self.standings(), true);
-        steps.truncate(count[0] as usize);
+        steps.truncate(count);
         for (key, step) in self.keyed(steps) {
             let Some(index) = self.entries.iter().position(|e| e.key() == key) else { continue };
             if step.price == evict::Price::FlushFirst {
@@ -195,7 +203,7 @@ impl Session {
             let level = if step.price == evict::Price::Free { Level::Note } else { Level::Warning };
             self.evict(key, level, &format!("no room; it {}", step.reason));
         }
-        if count[0] > 0 && self.job.is_leader() {
+        if count > 0 && self.job.is_leader() {
             // The application writes as soon as we return: what goes must be gone by then.
             self.job.cache.store.wait_for_discards();
         }
@@ -226,8 +234,13 @@ impl Session {
             return Err(Error::new(ErrorKind::Misuse, text));
         }
         let store = if open.bypass { &self.job.prefix.store } else { &self.job.cache.store };
-        if let Some(parent) = path.parent() {
+        // A directory is made once, not once for each of the files in it.
+        if let Some(parent) = path.parent().filter(|parent| !open.directories.contains(*parent)) {
             store.create_dir_all(parent)?;
+            open.directories.insert(parent.to_path_buf());
+        }
+        if open.bypass && !open.overwrote {
+            open.overwrote = exists(&**store, &path)?;
         }
         open.files.insert(rel);
         Ok(path)
@@ -333,6 +346,7 @@ impl Session {
             block_bytes: protected.block_bytes,
             has_checksums: self.job.config.checksums,
             in_place: true,
+            overwrote: open.overwrote,
             parts,
         };
         let flushed = flush(&self.job, self.lease.as_ref(), &open.header, &cargo);
@@ -454,8 +468,10 @@ impl Session {
             flushed = flush(&self.job, self.lease.as_ref(), &entry.header, &cargo);
         }
         self.lost_names(&flushed?);
-        let entry = &mut self.entries[index];
-        (entry.flushed, entry.flush_owed) = (true, false);
+        let identity = self.entries[index].header.identity;
+        for entry in self.entries.iter_mut().filter(|e| e.header.identity == identity) {
+            (entry.flushed, entry.flush_owed) = (true, false);
+        }
         Ok(())
     }
 

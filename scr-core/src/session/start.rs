@@ -3,7 +3,6 @@
 //! restart. Records only; no data are read but those that a rebuild needs.
 
 use super::entry::Entry;
-use super::heartbeat::Heartbeat;
 use super::{Costs, Session, State};
 use crate::comm::{Comm, Reduce, agree};
 use crate::config::Config;
@@ -12,6 +11,7 @@ use crate::event::{EventKind, Level};
 use crate::exec::Job;
 use crate::exec::cache::{Cache, job_directory};
 use crate::exec::distribute;
+use crate::exec::heartbeat::Heartbeat;
 use crate::exec::lease::Holder;
 use crate::exec::prefix::Prefix;
 use crate::exec::protect::Protected;
@@ -31,7 +31,6 @@ use crate::plan::order::{Candidate, restart_order};
 use crate::sabotage::{self, Fault};
 use crate::store::{Durability, publish};
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 const CACHE_ADVICE: &str =
     "the cache directory cannot be used; set SCR_CACHE_BASE to one that this user can write";
@@ -62,7 +61,7 @@ impl Session {
         let job = Job { topology, host, config, cache, prefix };
 
         // The lease comes first: who is refused has touched nothing of the one who holds it.
-        let lease = if job.is_first() { take_lease(&job).map(Some) } else { Ok(None) };
+        let lease = if job.is_first() { Holder::take(&job).map(Some) } else { Ok(None) };
         let lease = agree(&*job.topology.world, lease)?;
         let job = prepare_cache(job).inspect_err(|error| release(lease.as_ref(), error))?;
         let epoch = lease.as_ref().map_or(0, |lease| lease.epoch().0);
@@ -167,12 +166,17 @@ impl Session {
     /// Decides about one dataset in cache: whole, rebuilt, set aside or removed. Returns the layout of a candidate.
     fn keep(&mut self, one: &Cached, local: &Local, found: &Found) -> Result<Option<u32>> {
         let identity = one.header.identity;
-        if self.entries.iter().any(|e| e.is_usable() && e.header.identity == identity) {
+        let mut usable = self.entries.iter().filter(|e| e.is_usable());
+        if let Some(later) = usable.find(|e| e.header.identity == identity) {
+            if later.place.scheme.tolerance() < one.scheme.tolerance() {
+                // A later layout is whole, and would not survive what this one does.
+                return self.remember(one, local, found, Standing::Unusable).map(|()| None);
+            }
             self.report(one, Verdict::Discarded, "a later layout of it is whole".into());
             self.discard(one, local);
             return Ok(None);
         }
-        if one.any_writing && !one.any_committed && one.condemned.is_none() {
+        if one.is_unfinished() {
             // Nobody was told that it exists, whoever wrote it.
             self.report(one, Verdict::Discarded, "never finished".into());
             self.discard(one, local);
@@ -239,10 +243,14 @@ impl Session {
                 let text = format!("laid out anew over {} node(s)", self.job.topology.count);
                 self.tell(EventKind::Decision, Level::Note, &one.header, text);
                 if let Some(why) = &protected.degraded {
-                    let text = format!("laid out anew without redundancy: {why}");
+                    let text = format!(
+                        "laid out anew without redundancy, the old layout is kept for its own: {why}"
+                    );
                     self.tell(EventKind::Encode, Level::Warning, &one.header, text);
+                    self.remember(one, &self.scan()?, found, Standing::Unusable)?;
+                } else {
+                    self.discard(one, &self.scan()?);
                 }
-                self.discard(one, &self.scan()?);
                 self.add_entry(one, protected.place, found, Standing::Committed);
                 Ok(Some(protected.place.layout))
             }
@@ -511,13 +519,6 @@ fn prepare_cache(mut job: Job) -> Result<Job> {
     agree(&*job.topology.world, prepared.context(|| CACHE_ADVICE))?;
     job.topology = share_storage(&job.cache, job.topology, (job.host.random)())?;
     Ok(job)
-}
-
-fn take_lease(job: &Job) -> Result<Holder> {
-    job.prefix.prepare()?;
-    let step = (job.host.random)();
-    let heartbeat = Duration::from_secs_f64(job.config.heartbeat_seconds.max(0.1));
-    Holder::take(&job.prefix, &job.host, step, heartbeat)
 }
 
 /// Rank 0 ends what a dead launch sealed but did not end, and reads what there is.

@@ -6,6 +6,8 @@ use crate::clock::ManualClock;
 use crate::comm::thread::{Scheduler, World};
 use crate::config::Layers;
 use crate::event::Silent;
+use crate::format::Scheme;
+use crate::format::summary::PrefixState;
 use crate::host::JobInfo;
 use crate::id::{JobId, NodeName, UserName};
 use crate::store::mem::Mem;
@@ -145,7 +147,7 @@ fn calls_in_the_wrong_state_change_no_state() {
 }
 
 #[test]
-fn what_was_taken_out_of_the_index_is_flushed_again() {
+fn what_was_taken_out_of_the_index_stays_out() {
     let machine = Machine::new(2);
     machine.launch(&[0, 1], &[("SCR_FLUSH", "1")], |session, rank, local| {
         checkpoint(session, rank, local, "a");
@@ -153,8 +155,7 @@ fn what_was_taken_out_of_the_index_is_flushed_again() {
         session.finalize().unwrap();
         if rank == 0 {
             let summaries = session.job.prefix.summaries().unwrap().0;
-            let states: Vec<_> = summaries.into_iter().map(|s| s.state).collect();
-            assert_eq!(states, [crate::format::summary::PrefixState::Flushed]);
+            assert!(summaries.is_empty(), "{summaries:?}");
         }
     });
 }
@@ -173,5 +174,55 @@ fn a_restart_point_that_was_read_may_go_and_one_that_was_not_may_not() {
         session.complete_restart(true).unwrap();
         assert!(!in_use(session));
         assert!(session.have_restart().unwrap().is_some());
+    });
+}
+
+#[test]
+fn a_dataset_whose_files_were_written_over_in_place_is_superseded() {
+    let machine = Machine::new(2);
+    let bypass = [("SCR_CACHE_BYPASS", "1")];
+    let states = |session: &Session| {
+        let summaries = session.job.prefix.summaries().unwrap().0;
+        summaries.into_iter().map(|s| (s.dataset.name, s.state)).collect::<Vec<_>>()
+    };
+    machine.launch(&[0, 1], &bypass, |session, rank, _| {
+        for (name, dir) in [("a", "same"), ("b", "other"), ("c", "same")] {
+            session.start_output(Some(name), CHECKPOINT).unwrap();
+            // Only one rank keeps to its name.
+            let file = if rank == 0 { format!("{dir}/0") } else { format!("{dir}/{name}.1") };
+            let path = session.route_file(Path::new(&file)).unwrap();
+            machine.shared.open(&path, Access::Create).unwrap().write_at(0, b"data").unwrap();
+            session.complete_output(true).unwrap();
+        }
+        let states = states(session);
+        let is_gone = |state: &PrefixState| matches!(state, PrefixState::Superseded { .. });
+        let gone: Vec<_> = states.iter().filter(|(_, s)| is_gone(s)).map(|(n, _)| n).collect();
+        assert_eq!(gone.len(), 1, "{states:?}");
+        assert_eq!(gone[0].as_str(), "a");
+        let whole = states.iter().filter(|(_, state)| *state == PrefixState::Flushed).count();
+        assert_eq!(whole, 2, "{states:?}");
+    });
+}
+
+#[test]
+fn a_layout_with_redundancy_stays_when_there_is_no_room_for_it_elsewhere() {
+    let machine = Machine::new(4);
+    machine.launch(&[0, 1, 2], &[], |session, rank, local| {
+        checkpoint(session, rank, local, "a");
+    });
+    for local in &machine.local {
+        let used: usize = local.walk().values().flatten().map(Vec::len).sum();
+        // Enough for the file of another rank, too little for new parity.
+        local.capacity((used + FILE_BYTES + FILE_BYTES / 4) as u64, u64::MAX);
+    }
+    machine.launch(&[1, 2, 0], &[], |session, _, _| {
+        assert_eq!(session.have_restart().unwrap().unwrap().as_str(), "a");
+        let schemes = session.entries.iter().map(|e| e.place.scheme).collect::<Vec<_>>();
+        assert_eq!(schemes, [Scheme::Xor, Scheme::Single]);
+    });
+    machine.local.iter().for_each(|local| local.capacity(u64::MAX, u64::MAX));
+    machine.local[1].wipe();
+    machine.launch(&[3, 2, 0], &[], |session, _, _| {
+        assert_eq!(session.have_restart().unwrap().unwrap().as_str(), "a");
     });
 }

@@ -14,7 +14,7 @@ pub mod mem;
 pub mod posix;
 mod publish;
 
-pub use publish::{Durability, publish, publish_with};
+pub use publish::{Durability, publish, publish_beside, publish_with};
 
 use crate::error::Result;
 use std::path::Path;

@@ -37,19 +37,32 @@ pub fn publish_with(
     durability: Durability,
     write: &mut dyn FnMut(&dyn super::File) -> Result<()>,
 ) -> Result<()> {
-    let beside = beside(path);
+    publish_beside(store, path, &beside(path), durability, write)
+}
+
+/// As [`publish_with`], with the new file made at `beside`: for a record that several processes may replace.
+///
+/// # Errors
+/// See [`publish_with`].
+pub fn publish_beside(
+    store: &dyn Store,
+    path: &Path,
+    beside: &Path,
+    durability: Durability,
+    write: &mut dyn FnMut(&dyn super::File) -> Result<()>,
+) -> Result<()> {
     let written = (|| {
-        let file = store.open(&beside, Access::Create)?;
+        let file = store.open(beside, Access::Create)?;
         write(&*file)?;
         if durability == Durability::Power && !sabotage::active(Fault::SkipPrefixSync) {
             file.sync()?;
         }
         drop(file);
-        store.rename(&beside, path)
+        store.rename(beside, path)
     })();
     if let Err(error) = written {
         // What is left beside is overwritten by the next attempt; failing to remove it changes nothing.
-        let _ = store.remove(&beside);
+        let _ = store.remove(beside);
         return Err(error);
     }
     match (durability, path.parent()) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Signs of life: a counter in the control directory of every node, and the heartbeat of the lease.
 //!
-//! They move by themselves in a thread of the leader, so they say that the process lives, not that it makes progress.
+//! They move by themselves in a thread, so they say that the process lives, not that it makes progress.
 
-use crate::exec::Job;
-use crate::exec::cache::job_directory;
-use crate::exec::lease::Holder;
+use super::Job;
+use super::cache::job_directory;
+use super::lease::Holder;
 use crate::store::{Durability, Store, publish};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,35 +17,47 @@ const STACK_BYTES: usize = 256 << 10;
 
 /// A running heartbeat; it stops when dropped.
 #[derive(Debug)]
-pub(super) struct Heartbeat {
+pub struct Heartbeat {
     _stop: Sender<()>,
 }
 
 #[derive(Debug)]
 struct Beat {
-    store: Arc<dyn Store>,
-    path: PathBuf,
+    /// The counter of the node.
+    counter: Option<(Arc<dyn Store>, PathBuf)>,
     lease: Option<Holder>,
     period: Duration,
 }
 
 impl Heartbeat {
-    /// Starts the heartbeat of this rank, if it has one to keep and threads are allowed.
+    /// Starts the heartbeat of this node, and of the lease, if this rank has one to keep and threads are allowed.
     ///
     /// A thread that cannot be started costs the watchdog its eyes, not the job its life: it is only missing.
-    pub(super) fn start(job: &Job, lease: Option<Holder>) -> Option<Self> {
-        let seconds = job.config.heartbeat_seconds;
-        if !job.host.background || !job.is_leader() || seconds <= 0.0 {
+    pub fn start(job: &Job, lease: Option<Holder>) -> Option<Self> {
+        if !job.is_leader() {
             return None;
         }
         let directory = job_directory(&job.config.control_base, &job.host, &job.config);
-        job.host.local.create_dir_all(&directory).ok()?;
-        let beat = Beat {
-            store: job.host.local.clone(),
-            path: directory.join("heartbeat"),
-            lease,
-            period: Duration::from_secs_f64(seconds),
-        };
+        let store = job.host.local.clone();
+        let made = store.create_dir_all(&directory).is_ok();
+        Self::spawn(job, made.then(|| (store, directory.join("heartbeat"))), lease)
+    }
+
+    /// Starts the heartbeat of the lease alone: for who works on a job that does not run.
+    pub fn of_lease(job: &Job, lease: Option<Holder>) -> Option<Self> {
+        Self::spawn(job, None, Some(lease?))
+    }
+
+    fn spawn(
+        job: &Job,
+        counter: Option<(Arc<dyn Store>, PathBuf)>,
+        lease: Option<Holder>,
+    ) -> Option<Self> {
+        let seconds = job.config.heartbeat_seconds;
+        if !job.host.background || seconds <= 0.0 {
+            return None;
+        }
+        let beat = Beat { counter, lease, period: Duration::from_secs_f64(seconds) };
         let (stop, stopped) = channel();
         crate::store::discard::spawn_quiet("scr-heartbeat", STACK_BYTES, move || {
             beat.run(&stopped);
@@ -61,12 +73,9 @@ impl Beat {
         loop {
             count += 1;
             // A beat that cannot be written is missed, which is what its readers look for.
-            let _ = publish(
-                &*self.store,
-                &self.path,
-                count.to_string().as_bytes(),
-                Durability::Process,
-            );
+            if let Some((store, path)) = &self.counter {
+                let _ = publish(&**store, path, count.to_string().as_bytes(), Durability::Process);
+            }
             if let Some(lease) = &self.lease {
                 let _ = lease.beat();
             }
