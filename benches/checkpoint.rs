@@ -62,7 +62,7 @@ fn large(launcher: &Launcher, quick: bool) -> io::Result<()> {
     );
     let sizes: &[usize] = if quick { &[16, 64] } else { &[16, 64, 256, 512] };
     let free_bytes = Posix::new().space(&base()).map_err(io::Error::other)?.free_bytes;
-    let mut table = Table::new(&[
+    let table = Table::new(&[
         "MiB per rank",
         "first",
         "steady",
@@ -91,7 +91,6 @@ fn large(launcher: &Launcher, quick: bool) -> io::Result<()> {
             table.row(large_row(size, case, &outcome));
         }
     }
-    print!("{table}");
     Ok(())
 }
 
@@ -119,7 +118,7 @@ fn small(launcher: &Launcher, quick: bool) -> io::Result<()> {
     println!(
         "\nA checkpoint of 1 KiB per rank, in ms; one rank per node. SCR 3.1, minima: XOR on 4 nodes 3.3, on 8 6.6.\n"
     );
-    let mut table = Table::new(&["nodes", "least", "median", "start", "complete", "init"]);
+    let table = Table::new(&["nodes", "least", "median", "start", "complete", "init"]);
     for nodes in [2, 4, 8] {
         let cases = ["SINGLE", "XOR"].map(|scheme| Case {
             file_bytes: 1 << 10,
@@ -141,7 +140,6 @@ fn small(launcher: &Launcher, quick: bool) -> io::Result<()> {
             ]);
         }
     }
-    print!("{table}");
     Ok(())
 }
 
@@ -150,8 +148,7 @@ fn many(launcher: &Launcher, quick: bool) -> io::Result<()> {
         "\n{MANY} files of 16 KiB per rank, in microseconds per file of one rank; {NODES} nodes with one rank each.\n\
          SCR 3.1, complete only: SINGLE 193, XOR 238.\n"
     );
-    let mut table =
-        Table::new(&["scheme", "route + complete", "route", "complete", "start", "plain"]);
+    let table = Table::new(&["scheme", "route + complete", "route", "complete", "start", "plain"]);
     let cases = PROTECTIONS.map(|(scheme, checksums)| Case {
         file_bytes: 16 << 10,
         files: MANY,
@@ -173,7 +170,6 @@ fn many(launcher: &Launcher, quick: bool) -> io::Result<()> {
             per_file(|t| t.plain),
         ]);
     }
-    print!("{table}");
     Ok(())
 }
 

@@ -1,42 +1,40 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Tables for people: columns as wide as what is in them, numbers to the right.
+//! Tables for people, printed row by row as the numbers come: text to the left, numbers to the right.
 
-/// A table; its first column is text.
+/// Width of the first column, which is text.
+const TEXT_WIDTH: usize = 24;
+/// Least width of the others.
+const NUMBER_WIDTH: usize = 7;
+
+/// A table whose head has been printed.
 #[derive(Debug)]
 pub struct Table {
-    rows: Vec<Vec<String>>,
+    widths: Vec<usize>,
 }
 
 impl Table {
-    /// Begins with the heads of the columns.
+    /// Prints the heads of the columns.
     pub fn new(heads: &[&str]) -> Self {
-        Self { rows: vec![heads.iter().map(ToString::to_string).collect()] }
+        let numbers = heads.iter().skip(1).map(|head| head.chars().count().max(NUMBER_WIDTH));
+        let table = Self { widths: std::iter::once(TEXT_WIDTH).chain(numbers).collect() };
+        table.row(heads.iter().map(ToString::to_string));
+        table
     }
 
-    /// Adds a row.
-    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+    /// Prints a row.
+    pub fn row(&self, cells: impl IntoIterator<Item = String>) {
+        println!("{}", self.line(cells));
     }
-}
 
-impl std::fmt::Display for Table {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let columns = self.rows[0].len();
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        for row in &self.rows {
-            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                match column {
-                    0 => write!(f, "  {cell:<width$}")?,
-                    _ => write!(f, "  {cell:>width$}")?,
-                }
-            }
-            writeln!(f)?;
-        }
-        Ok(())
+    fn line(&self, cells: impl IntoIterator<Item = String>) -> String {
+        let cells = cells.into_iter().zip(&self.widths).enumerate();
+        let padded: Vec<String> = cells
+            .map(|(column, (cell, &width))| match column {
+                0 => format!("  {cell:<width$}"),
+                _ => format!("  {cell:>width$}"),
+            })
+            .collect();
+        padded.concat().trim_end().to_string()
     }
 }
 
@@ -46,9 +44,10 @@ mod tests {
 
     #[test]
     fn numbers_stand_below_each_other() {
-        let mut table = Table::new(&["what", "ms"]);
-        table.row(["a".into(), "1.5".into()]);
-        table.row(["longer".into(), "100.0".into()]);
-        assert_eq!(table.to_string(), "  what       ms\n  a         1.5\n  longer  100.0\n");
+        let table = Table::new(&["what", "ms"]);
+        let lines = [["a", "1.5"], ["longer", "100.0"]];
+        let [short, long] = lines.map(|cells| table.line(cells.map(ToString::to_string)));
+        assert_eq!(short, format!("  {:24}  {:>7}", "a", "1.5"));
+        assert_eq!(short.len(), long.len());
     }
 }

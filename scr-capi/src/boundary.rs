@@ -29,18 +29,20 @@ pub(crate) fn attempt<T>(call: &str, body: impl FnOnce(&mut Life) -> Result<T>) 
 /// Prints `error` if this rank is the one to do so; what was just printed is not printed again.
 fn tell(life: &mut Life, call: &str, error: &Error) {
     let text = format!("{call}: {error:#}");
-    if is_teller(life.voice.rank, error) && life.told != text {
+    if is_teller(call, life.voice.rank, error) && life.told != text {
         life.voice.say(Level::Error, &text);
         life.told = text;
     }
 }
 
-/// Whether `rank` prints `error`: trouble of its own it prints itself, what concerns all is printed by rank 0.
-fn is_teller(rank: Option<usize>, error: &Error) -> bool {
+/// Whether `rank` prints `error` of `call`: trouble of its own it prints itself, what concerns all is printed by rank 0.
+fn is_teller(call: &str, rank: Option<usize>, error: &Error) -> bool {
     let is_first = rank.is_none_or(|rank| rank == 0);
-    let is_own = |kind| {
-        use ErrorKind::{Corrupt, Io, Misuse, NoSpace};
-        matches!(kind, Misuse | Io | NoSpace | Corrupt)
+    let is_own = |kind| match kind {
+        ErrorKind::Io | ErrorKind::NoSpace | ErrorKind::Corrupt => true,
+        // The only call that is not collective.
+        ErrorKind::Misuse => call == "SCR_Route_file",
+        _ => false,
     };
     match error.kind() {
         ErrorKind::PeerFailed => is_first && !is_own(error.cause_kind()),
@@ -64,8 +66,11 @@ mod tests {
             (mismatch_of_3, true, false),
             (io_of_3, false, false),
         ] {
-            assert_eq!(is_teller(Some(0), &error), by_first, "{error:?}");
-            assert_eq!(is_teller(Some(2), &error), by_other, "{error:?}");
+            assert_eq!(is_teller("SCR_Init", Some(0), &error), by_first, "{error:?}");
+            assert_eq!(is_teller("SCR_Init", Some(2), &error), by_other, "{error:?}");
         }
+        let misuse = Error::new(ErrorKind::Misuse, "x");
+        assert!(is_teller("SCR_Route_file", Some(2), &misuse));
+        assert!(!is_teller("SCR_Finalize", Some(2), &misuse));
     }
 }

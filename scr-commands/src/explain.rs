@@ -1,30 +1,36 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `scr explain`: why the last restart took what it took, and what the prefix holds now.
 
-use crate::files::read_record;
+use crate::files::{list, list_deep, name_of, read_record};
 use crate::output::{print, print_json};
 use crate::prefix::Prefix;
 use crate::{exit, index, time};
 use jiff::tz::TimeZone;
-use scr_core::Result;
+use scr_core::exec::cache::prefix_directory;
 use scr_core::format::current::{ChosenBy, Current};
 use scr_core::format::decision::{CandidateReport, Decision, Location, Verdict};
 use scr_core::format::index::Index;
 use scr_core::format::lease::{Lease, LeaseState};
+use scr_core::format::state::{PartState, Phase};
+use scr_core::{Error, ErrorKind, Result};
 use serde_json::json;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Options of `scr explain`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   scr explain                      why the last launch in this directory restarted as it did
+  scr explain --cache /tmp/node1 --cache /tmp/node2
   scr explain --prefix /p/run1 --json")]
 pub(crate) struct Arguments {
     /// The prefix
     #[arg(short, long, env = "SCR_PREFIX", default_value = ".")]
     prefix: PathBuf,
+    /// Also tell what is in this cache directory now; may be repeated
+    #[arg(short, long, value_name = "DIR", env = "SCR_CACHE_BASE", default_value = "/dev/shm")]
+    cache: Vec<PathBuf>,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -36,6 +42,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
     let decision: Option<Decision> = read_record(&prefix.record("decision"))?;
     let index = index::load(&prefix)?;
     let (current, lease) = (prefix.current()?, prefix.lease()?);
+    let cached = cached(&arguments.cache, &absolute(&arguments.prefix)?)?;
     let identity = current.as_ref().map(|current| current.identity);
     if arguments.json {
         let value = json!({
@@ -43,6 +50,11 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
             "prefix": index::to_json(&index, identity),
             "current": current,
             "lease": lease,
+            "caches": cached.iter().map(|part| json!({
+                "directory": part.directory,
+                "state": part.state.as_ref().ok(),
+                "error": part.state.as_ref().err().map(|error| format!("{error:#}")),
+            })).collect::<Vec<_>>(),
         });
         print_json(&crate::print::readable(value))?;
     } else {
@@ -54,10 +66,86 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
                 arguments.prefix.display()
             ),
         };
+        text.push_str(&describe_caches(&cached));
         text.push_str(&describe_prefix(&index, current.as_ref(), lease.as_ref(), &zone));
         print(&text)?;
     }
     Ok(if decision.is_some() { exit::SUCCESS } else { exit::NO })
+}
+
+/// One part of a dataset in a cache directory of this machine.
+#[derive(Debug)]
+struct CachedPart {
+    directory: PathBuf,
+    state: Result<PartState>,
+}
+
+/// The parts below these cache directories that belong to the prefix, whatever the user and the job.
+fn cached(bases: &[PathBuf], prefix: &Path) -> Result<Vec<CachedPart>> {
+    let ours = prefix_directory(prefix);
+    let mut parts = Vec::new();
+    for base in bases {
+        // A cache that others use too: what cannot be listed is not ours.
+        for directory in list_deep(base, 3).unwrap_or_default() {
+            if name_of(&directory) != ours {
+                continue;
+            }
+            for part in list(&directory)? {
+                if name_of(&part).starts_with("dataset.") {
+                    let missing = || Error::new(ErrorKind::NotFound, "no state: never begun");
+                    let state =
+                        read_record(&part.join("state")).and_then(|s| s.ok_or_else(missing));
+                    parts.push(CachedPart { directory: part, state });
+                }
+            }
+        }
+    }
+    parts.sort_by_key(|part| {
+        let state = part.state.as_ref().ok();
+        state.map(|state| {
+            (state.dataset.age(), state.place.layout, state.place.set, state.place.member)
+        })
+    });
+    Ok(parts)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(|error| Error::new(ErrorKind::Io, format!("{}: {error}", path.display())))
+}
+
+/// What the caches of this machine hold, a line for each part.
+fn describe_caches(parts: &[CachedPart]) -> String {
+    if parts.is_empty() {
+        return String::new();
+    }
+    let mut text = "In the caches of this machine now:\n".to_string();
+    for CachedPart { directory, state } in parts {
+        // Writing to a string cannot fail.
+        let _ = match state {
+            Err(error) => writeln!(text, "  {}: {error:#}", directory.display()),
+            Ok(PartState { dataset, place, node, phase }) => {
+                let phase = match phase {
+                    Phase::Writing => "not committed".to_string(),
+                    Phase::Committed => "committed".to_string(),
+                    Phase::Condemned { reason } => format!("set aside: {reason}"),
+                };
+                writeln!(
+                    text,
+                    "  dataset {} ({}), layout {}, member {} of {} in set {} of {}, {}, written by {node}: {phase}",
+                    dataset.id,
+                    dataset.name,
+                    place.layout,
+                    place.member,
+                    place.members,
+                    place.set,
+                    place.sets,
+                    place.scheme
+                )
+            }
+        };
+    }
+    text
 }
 
 fn verdict(verdict: Verdict) -> &'static str {
@@ -151,8 +239,9 @@ fn describe_prefix(
 mod tests {
     use super::*;
     use crate::samples;
+    use scr_core::format::dataset::{Place, Scheme};
     use scr_core::format::summary::PrefixState;
-    use scr_core::id::{DatasetId, DatasetIdentity, DatasetName};
+    use scr_core::id::{DatasetId, DatasetIdentity, DatasetName, NodeName};
 
     fn candidate(id: u64, location: Location, verdict: Verdict, reason: &str) -> CandidateReport {
         CandidateReport {
@@ -212,5 +301,33 @@ DSET NAME    WHERE            VERDICT    WHY
         };
         let text = describe_prefix(&index, Some(&current), None, &TimeZone::UTC);
         assert!(text.contains("  *  ckpt.3") && text.contains("A person chose ckpt.3"), "{text}");
+    }
+
+    #[test]
+    fn caches_are_told_for_this_prefix_only() {
+        let base = tempfile::tempdir().unwrap();
+        let prefix = Path::new("/p/run1");
+        let put = |prefix: &Path, id: u64, phase: Phase| {
+            let place =
+                Place { layout: 0, set: 0, sets: 1, member: 1, members: 4, scheme: Scheme::Xor };
+            let node = NodeName::new("n7");
+            let state = PartState { dataset: samples::dataset(id), place, node, phase };
+            let job = base.path().join("ann/scr.4711").join(prefix_directory(prefix));
+            let part = job.join(format!("dataset.{id}-00000000.0.0.1"));
+            crate::files::write_record(&part.join("state"), &state).unwrap();
+        };
+        put(prefix, 4, Phase::Writing);
+        put(prefix, 3, Phase::Committed);
+        put(prefix, 2, Phase::Condemned { reason: "the application said so".into() });
+        put(Path::new("/p/run2"), 9, Phase::Committed);
+        let text = describe_caches(&cached(&[base.path().to_path_buf()], prefix).unwrap());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(lines[1].ends_with("set aside: the application said so"), "{text}");
+        assert_eq!(
+            lines[2],
+            "  dataset 3 (ckpt.3), layout 0, member 1 of 4 in set 0 of 1, XOR, written by n7: committed"
+        );
+        assert!(lines[3].ends_with("not committed"), "{text}");
     }
 }

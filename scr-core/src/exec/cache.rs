@@ -49,13 +49,17 @@ pub struct Part {
     pub dir: PathBuf,
 }
 
+/// The name of the directory that belongs to the prefix with this absolute path.
+pub fn prefix_directory(prefix: &Path) -> String {
+    format!("{:08x}", crc32fast::hash(prefix.as_os_str().as_bytes()))
+}
+
 /// Where a job keeps what belongs to one prefix, below a base directory of the node.
 pub fn job_directory(base: &Path, host: &Host, config: &Config) -> PathBuf {
-    let hash = crc32fast::hash(config.prefix.as_os_str().as_bytes());
     let directory = base
         .join(host.job.user.as_str())
         .join(format!("scr.{}", host.job.job_id))
-        .join(format!("{hash:08x}"));
+        .join(prefix_directory(&config.prefix));
     config
         .task
         .as_ref()
