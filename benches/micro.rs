@@ -2,7 +2,7 @@
 //! The loops that everything else is made of.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use scr_core::codec::{checksum, xor};
+use scr_core::codec::{checksum, gf256, reed_solomon, xor};
 use scr_core::format::state::{PartState, Phase};
 use scr_core::format::{self, DatasetHeader, Place, Scheme};
 use scr_core::id::{DatasetId, DatasetIdentity, DatasetName, JobId, NodeName, UserName};
@@ -19,10 +19,35 @@ fn blocks(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("xor_into", bytes), |bencher| {
             bencher.iter(|| xor::xor_into(black_box(&mut acc), black_box(&src)));
         });
+        group.bench_function(BenchmarkId::new("multiply_add", bytes), |bencher| {
+            bencher.iter(|| gf256::multiply_add(black_box(&mut acc), black_box(&src), 0x8e));
+        });
         group.bench_function(BenchmarkId::new("checksum", bytes), |bencher| {
             bencher.iter(|| checksum::block(black_box(&src)));
         });
     }
+    group.finish();
+}
+
+/// The parities of a stripe, without the messages; throughput in bytes of data.
+fn stripes(criterion: &mut Criterion) {
+    const SEGMENTS: usize = 8;
+    const PARITIES: usize = 2;
+    const BYTES: usize = 64 << 10;
+    let code = reed_solomon::Code::new(SEGMENTS, PARITIES).expect("few blocks");
+    let factors: [[u8; SEGMENTS]; PARITIES] =
+        std::array::from_fn(|slot| std::array::from_fn(|segment| code.coefficient(slot, segment)));
+    let mut buffer = vec![0x5a; SEGMENTS * BYTES];
+    let mut group = criterion.benchmark_group("stripe");
+    group.throughput(Throughput::Bytes(buffer.len() as u64));
+    group.bench_function("encode 8+2 of 64 KiB", |bencher| {
+        bencher.iter(|| {
+            for factors in &factors {
+                let lengths = [BYTES; SEGMENTS];
+                black_box(reed_solomon::combine(factors, &lengths, black_box(&mut buffer), BYTES));
+            }
+        });
+    });
     group.finish();
 }
 
@@ -56,5 +81,5 @@ fn frames(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(micro, blocks, frames);
+criterion_group!(micro, blocks, stripes, frames);
 criterion_main!(micro);
