@@ -5,7 +5,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use scr_core::codec::{checksum, gf256, reed_solomon, xor};
 use scr_core::format::state::{PartState, Phase};
 use scr_core::format::{self, DatasetHeader, Place, Scheme};
-use scr_core::id::{DatasetId, DatasetIdentity, DatasetName, JobId, NodeName, UserName};
+use scr_core::id::{DatasetId, DatasetIdentity, DatasetName, Epoch, JobId, NodeName, UserName};
 use std::hint::black_box;
 
 /// Blocks of encoding: those of small datasets, of large ones, and one that no L2 cache holds.
@@ -54,7 +54,7 @@ fn stripes(criterion: &mut Criterion) {
 fn frames(criterion: &mut Criterion) {
     let state = PartState {
         dataset: DatasetHeader {
-            epoch: scr_core::id::Epoch(1),
+            epoch: Epoch(1),
             id: DatasetId(18),
             identity: DatasetIdentity([7; 16]),
             parent: Some(DatasetIdentity([6; 16])),
@@ -68,6 +68,7 @@ fn frames(criterion: &mut Criterion) {
         },
         place: Place { layout: 0, set: 0, sets: 1, member: 2, members: 8, scheme: Scheme::Xor },
         node: NodeName::new("node0002"),
+        epoch: Epoch(1),
         phase: Phase::Committed,
     };
     let bytes = format::encode(&state);

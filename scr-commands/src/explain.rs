@@ -124,7 +124,7 @@ fn describe_caches(parts: &[CachedPart]) -> String {
         // Writing to a string cannot fail.
         let _ = match state {
             Err(error) => writeln!(text, "  {}: {error:#}", directory.display()),
-            Ok(PartState { dataset, place, node, phase }) => {
+            Ok(PartState { dataset, place, node, phase, .. }) => {
                 let phase = match phase {
                     Phase::Writing => "not committed".to_string(),
                     Phase::Committed => "committed".to_string(),
@@ -241,7 +241,7 @@ mod tests {
     use crate::samples;
     use scr_core::format::dataset::{Place, Scheme};
     use scr_core::format::summary::PrefixState;
-    use scr_core::id::{DatasetId, DatasetIdentity, DatasetName, NodeName};
+    use scr_core::id::{DatasetId, DatasetIdentity, DatasetName, Epoch, NodeName};
 
     fn candidate(id: u64, location: Location, verdict: Verdict, reason: &str) -> CandidateReport {
         CandidateReport {
@@ -311,7 +311,8 @@ DSET NAME    WHERE            VERDICT    WHY
             let place =
                 Place { layout: 0, set: 0, sets: 1, member: 1, members: 4, scheme: Scheme::Xor };
             let node = NodeName::new("n7");
-            let state = PartState { dataset: samples::dataset(id), place, node, phase };
+            let (dataset, epoch) = (samples::dataset(id), Epoch(1));
+            let state = PartState { dataset, place, node, epoch, phase };
             let job = base.path().join("ann/scr.4711").join(prefix_directory(prefix));
             let part = job.join(format!("dataset.{id}-00000000.0.0.1"));
             crate::files::write_record(&part.join("state"), &state).unwrap();

@@ -24,13 +24,23 @@ const CRASH: &str = "a rank crashed";
 
 static DEFAULTS: LazyLock<Config> = LazyLock::new(|| Config::default_for(PathBuf::from(PREFIX)));
 
+/// The redundancy that a job asks for; it gets what its sets can have of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Single,
+    Xor,
+    Partner,
+    /// Reed-Solomon with so many parities.
+    Rs(u32),
+}
+
 /// What a job is configured with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Knobs {
     pub flush_every: u32,
     pub set_size: u32,
     pub cache_size: u32,
-    pub redundancy: bool,
+    pub scheme: Wanted,
 }
 
 /// Which of a rank's stores goes wrong.
@@ -266,7 +276,12 @@ fn config(knobs: &Knobs) -> Config {
         descriptor.bypass = false;
         descriptor.set_size = knobs.set_size;
         descriptor.store = "/cache".into();
-        descriptor.copy_type = if knobs.redundancy { CopyType::Xor } else { CopyType::Single };
+        (descriptor.copy_type, descriptor.set_failures) = match knobs.scheme {
+            Wanted::Single => (CopyType::Single, 1),
+            Wanted::Xor => (CopyType::Xor, 1),
+            Wanted::Partner => (CopyType::Partner, 1),
+            Wanted::Rs(failures) => (CopyType::Rs, failures),
+        };
     }
     config
 }

@@ -5,7 +5,7 @@
 //! stays within what its redundancy survives, or for good once it was said to be in the prefix. The restart must hand
 //! back the newest that is owed, or one that was started after it, whole; the same on all ranks.
 
-use crate::cluster::{Ended, Fault, Launch};
+use crate::cluster::{Ended, Fault, Launch, Wanted};
 use crate::program::{Program, Step};
 use crate::random::{Random, mix2};
 use scr_core::ErrorKind;
@@ -45,7 +45,7 @@ pub(crate) fn files_of(seed: u64, dataset: &str, rank: usize) -> Vec<(String, Ve
 struct Layout {
     /// The nodes of every redundancy set.
     sets: Vec<Vec<usize>>,
-    redundant: bool,
+    scheme: Wanted,
 }
 
 #[derive(Clone, Debug)]
@@ -83,13 +83,23 @@ impl Layout {
             let seat = set_of(position as u32, nodes.len() as u32, launch.knobs.set_size);
             sets.entry(seat.set).or_default().push(node);
         }
-        Self { sets: sets.into_values().collect(), redundant: launch.knobs.redundancy }
+        Self { sets: sets.into_values().collect(), scheme: launch.knobs.scheme }
     }
 
     fn survives(&self, missing: &dyn Fn(usize) -> bool) -> bool {
         self.sets.iter().all(|set| {
-            let tolerance = usize::from(self.redundant && set.len() > 1);
-            set.iter().filter(|node| missing(**node)).count() <= tolerance
+            let lost: Vec<bool> = set.iter().map(|&node| missing(node)).collect();
+            let count = lost.iter().filter(|&&lost| lost).count();
+            let tolerance = match self.scheme {
+                _ if set.len() < 2 => 0,
+                Wanted::Single => 0,
+                Wanted::Xor => 1,
+                Wanted::Rs(failures) => (failures as usize).min(set.len() - 1),
+                Wanted::Partner => {
+                    return (0..lost.len()).all(|i| !(lost[i] && lost[(i + 1) % lost.len()]));
+                }
+            };
+            count <= tolerance
         })
     }
 }
@@ -258,8 +268,8 @@ impl Oracle {
             let Some(dataset) = self.datasets.iter_mut().find(|d| d.name == name) else { continue };
             if !dataset.owed {
                 dataset.owed = true;
-                let redundant = layout.redundant && outcome != "Degraded";
-                dataset.layouts = vec![Layout { redundant, ..layout.clone() }];
+                let scheme = if outcome == "Degraded" { Wanted::Single } else { layout.scheme };
+                dataset.layouts = vec![Layout { scheme, ..layout.clone() }];
                 dataset.damage.clear();
             }
         }

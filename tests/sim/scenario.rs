@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Small jobs, each about one part of the life of a dataset, into which faults are put.
 
-use crate::cluster::{Cluster, Knobs, Launch};
+use crate::cluster::{Cluster, Knobs, Launch, Wanted};
 use crate::program::{Program, Step};
 use crate::random::mix2;
 
@@ -26,7 +26,7 @@ impl Scenario {
 }
 
 pub(crate) const KNOBS: Knobs =
-    Knobs { flush_every: 0, set_size: 4, cache_size: 1, redundancy: true };
+    Knobs { flush_every: 0, set_size: 4, cache_size: 1, scheme: Wanted::Xor };
 
 pub(crate) fn steps(words: &str) -> Program {
     let step = |word: &str| match word.split_at(1) {
@@ -48,7 +48,16 @@ pub(crate) fn all() -> Vec<Scenario> {
     let flush = Knobs { flush_every: 1, ..KNOBS };
     let eager = Knobs { cache_size: 2, flush_every: 2, ..KNOBS };
     let two_sets = Knobs { set_size: 2, ..KNOBS };
+    let rs = Knobs { scheme: Wanted::Rs(2), set_size: 5, ..KNOBS };
+    let partner = Knobs { scheme: Wanted::Partner, ..KNOBS };
+    let five = [0, 1, 2, 3, 4];
     let wipe = |node: usize| move |c: &mut Cluster| c.wipe(node);
+    let wipe_two = |a: usize, b: usize| {
+        move |c: &mut Cluster| {
+            c.wipe(a);
+            c.wipe(b);
+        }
+    };
     let four = [0, 1, 2, 3];
     let pairs = [0, 0, 1, 1, 2, 2, 3, 3];
     let nothing = |_: &mut Cluster| {};
@@ -71,6 +80,21 @@ pub(crate) fn all() -> Vec<Scenario> {
             &[job(&four, KNOBS, "c1 c2")],
             wipe(1),
             job(&[0, 4, 2, 3], KNOBS, "r c3"),
+        ),
+        build("rs checkpoint", 6, &[job(&five, rs, "c1")], nothing, job(&five, rs, "r c2 f")),
+        build(
+            "rs rebuild",
+            8,
+            &[job(&five, rs, "c1 c2")],
+            wipe_two(1, 2),
+            job(&[0, 5, 6, 3, 4], rs, "r c3"),
+        ),
+        build(
+            "partner rebuild",
+            7,
+            &[job(&four, partner, "c1 c2")],
+            wipe_two(1, 3),
+            job(&[0, 4, 2, 5], partner, "r c3"),
         ),
         build(
             "two sets",

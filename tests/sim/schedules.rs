@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Random lives of a job: topology, launches, crashes, losses, rot, errors and nodes that return, all from one seed.
 
-use crate::cluster::{Cluster, Fault, Knobs, Launch, Side};
+use crate::cluster::{Cluster, Fault, Knobs, Launch, Side, Wanted};
 use crate::program::{Program, Step};
 use crate::random::{Random, mix2};
 use scr_core::store::Store;
@@ -60,6 +60,18 @@ fn random_schedules_lose_nothing() {
     }
 }
 
+/// What jobs ask for.
+const SCHEMES: [Wanted; 8] = [
+    Wanted::Single,
+    Wanted::Xor,
+    Wanted::Xor,
+    Wanted::Xor,
+    Wanted::Partner,
+    Wanted::Partner,
+    Wanted::Rs(2),
+    Wanted::Rs(3),
+];
+
 /// One job.
 struct Life {
     cluster: Cluster,
@@ -83,7 +95,7 @@ impl Life {
             flush_every: random.below(3) as u32,
             set_size: 2 + random.below(3) as u32,
             cache_size: 1 + random.below(2) as u32,
-            redundancy: !random.one_in(8),
+            scheme: random.pick(&SCHEMES),
         };
         let mut hosts: Vec<usize> = (0..used).collect();
         while hosts.len() < ranks {

@@ -66,13 +66,18 @@ mod tests {
     use crate::files::{store, write_record};
     use crate::samples;
     use scr_core::format::dataset::{Place, Scheme};
-    use scr_core::id::NodeName;
+    use scr_core::id::{Epoch, NodeName};
 
     fn put_part(base: &Path, id: u64, phase: Phase) {
         let place =
             Place { layout: 0, set: 0, sets: 1, member: 0, members: 1, scheme: Scheme::Single };
-        let state =
-            PartState { dataset: samples::dataset(id), place, node: NodeName::new("n"), phase };
+        let state = PartState {
+            dataset: samples::dataset(id),
+            place,
+            node: NodeName::new("n"),
+            epoch: Epoch(1),
+            phase,
+        };
         let part = base.join(format!("user/scr.job/hash/dataset.{id}-00000000.0.0.0"));
         write_record(&part.join("state"), &state).unwrap();
     }

@@ -1,26 +1,30 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which blocks of a redundancy set belong together: arithmetic only, the same on every rank.
 //!
-//! A set has *n* members (nodes) and *k* parity blocks per stripe. Each rank of a member has a *stream* (its files end
-//! to end), cut into blocks of equal size; only the last may be short.
+//! A set has *n* members (nodes); a stripe has *d* data blocks and *k* parity blocks, on *d + k <= n* members that follow
+//! each other in a ring. Each rank of a member has a *stream* (its files end to end), cut into blocks of equal size; only
+//! the last may be short.
 //!
-//! - **Rank rows.** A stream of *b* blocks is cut into *n-k* segments of *c = ceil(b / (n-k))* blocks. Local row *i* are
-//!   the blocks *s·c + i*, one of each segment *s*; those beyond the end are zeros, neither sent nor stored.
+//! - **Rank rows.** A stream of *b* blocks is cut into *d* segments of *c = ceil(b / d)* blocks. Local row *i* are the
+//!   blocks *s·c + i*, one of each segment *s*; those beyond the end are zeros, neither sent nor stored.
 //! - **Member rows.** The rows of all ranks of a member, dealt in rounds: local row 0 of every rank, then local row 1 of
 //!   every rank that has one, ... Within a round, ranks with more rows come first, then lower ones: so those that still
 //!   have rows are always the first few of one fixed order. With equal streams that is simply the order of the ranks.
 //! - **Stripes.** Row *r* of the set has stripes *j = 0 .. n*. With *t = (m - j) mod n*, member *m* holds parity *t* of stripe
-//!   *j* when *t < k*, and else contributes segment *t - k* of its member row *r*. So every block is in exactly one stripe,
-//!   a stripe has every segment number once (the column of a Reed-Solomon code), and parity is spread evenly.
+//!   *j* when *t < k*, contributes segment *t - k* of its member row *r* when *t < k + d*, and else has no part in it. So
+//!   every block is in exactly one stripe, a stripe has every segment number once (the column of a Reed-Solomon code), and
+//!   parity is spread evenly.
 //! - **Parity.** The parity file of a member has *k* blocks per row of the set: block *(r, i)* at *(r·k + i)* blocks.
 //!   Rank *r mod p* of a member with *p* ranks, its *lane*, combines row *r*.
 //!
-//! *k = 0* is a set without redundancy: the stripes only number the blocks. *k = 1* is XOR.
+//! *k = 0* is a set without redundancy: the stripes only number the blocks. *d = n - 1, k = 1* is XOR; *d = 1, k = 1* is a
+//! copy on the member before.
 
 /// The layout of one redundancy set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geometry {
     block_bytes: u32,
+    segments: usize,
     parities: usize,
     rows: u64,
     members: Vec<Member>,
@@ -121,22 +125,26 @@ impl Member {
 }
 
 impl Geometry {
-    /// Lays out a set: `members[m]` are the stream lengths, in bytes, of the ranks of member `m`.
+    /// Lays out a set whose stripes have (`segments`, `parities`) blocks of data and of parity: `members[m]` are the
+    /// stream lengths, in bytes, of the ranks of member `m`.
     ///
-    /// Returns `None` for what no set can have: blocks of 0 bytes, no more members than parities, a member without
-    /// ranks, or more rows than fit 64 bits. (Lengths come from records, so they are checked, not trusted.)
-    pub fn new(block_bytes: u32, parities: usize, members: Vec<Vec<u64>>) -> Option<Self> {
-        if block_bytes == 0 || members.len() <= parities {
+    /// Returns `None` for what no set can have: blocks of 0 bytes, stripes without data or with more blocks than members,
+    /// a member without ranks, or more rows than fit 64 bits. (Lengths come from records, so they are checked, not trusted.)
+    pub fn new(
+        block_bytes: u32,
+        (segments, parities): (usize, usize),
+        members: Vec<Vec<u64>>,
+    ) -> Option<Self> {
+        if block_bytes == 0 || segments == 0 || members.len() < segments.checked_add(parities)? {
             return None;
         }
-        let segments = members.len() - parities;
         let members: Vec<Member> = members
             .into_iter()
             .map(|bytes| Member::new(bytes, block_bytes, segments))
             .collect::<Option<_>>()?;
         let rows = members.iter().map(|member| member.rows).max().unwrap_or(0);
         rows.checked_mul(parities as u64)?.checked_mul(block_bytes.into())?;
-        Some(Self { block_bytes, parities, rows, members })
+        Some(Self { block_bytes, segments, parities, rows, members })
     }
 
     /// Bytes of a block.
@@ -156,7 +164,7 @@ impl Geometry {
 
     /// How many segments a stream is cut into; also the number of data blocks of a stripe.
     pub fn segments(&self) -> usize {
-        self.members.len() - self.parities
+        self.segments
     }
 
     /// Rows of the set: those of the member that has most.
@@ -195,9 +203,9 @@ impl Geometry {
         (turn < self.parities).then_some(turn)
     }
 
-    /// Which segment a member contributes to stripe `stripe`; `None` when it holds parity.
+    /// Which segment a member contributes to stripe `stripe`; `None` when it holds parity or has no part in it.
     pub fn data_slot(&self, member: usize, stripe: usize) -> Option<usize> {
-        self.turn(member, stripe).checked_sub(self.parities)
+        self.turn(member, stripe).checked_sub(self.parities).filter(|&slot| slot < self.segments)
     }
 
     /// The member that holds parity `slot` of a stripe.
@@ -205,9 +213,19 @@ impl Geometry {
         (stripe + slot) % self.members()
     }
 
+    /// The member that contributes segment `segment` to a stripe.
+    pub fn contributor(&self, stripe: usize, segment: usize) -> usize {
+        (stripe + self.parities + segment) % self.members()
+    }
+
+    /// The stripe of which a member holds parity `slot`.
+    pub fn stripe_of_parity(&self, member: usize, slot: usize) -> usize {
+        (member + self.members() - slot) % self.members()
+    }
+
     /// The stripe to which a member contributes segment `segment`.
     pub fn stripe_of(&self, member: usize, segment: usize) -> usize {
-        (member + self.segments() - segment) % self.members()
+        (member + 2 * self.members() - self.parities - segment) % self.members()
     }
 
     fn turn(&self, member: usize, stripe: usize) -> usize {
@@ -291,15 +309,14 @@ impl Geometry {
     }
 }
 
-/// Chooses the size of blocks for a set whose longest stream has `max_stream_bytes`.
+/// Chooses the size of blocks for a set whose longest stream has `max_stream_bytes` and is cut into so many segments.
 ///
 /// At least 16 rows where the stream has them, so that communication and work overlap; never below a page, where the
 /// cost of a message rules, nor above 256 KiB, where blocks leave the L2 cache.
-pub fn choose_block_bytes(max_stream_bytes: u64, members: usize, parities: usize) -> u32 {
+pub fn choose_block_bytes(max_stream_bytes: u64, segments: usize) -> u32 {
     const LEAST: u64 = 4096;
     const MOST: u64 = 256 * 1024;
-    let segments = members.saturating_sub(parities).max(1) as u64;
-    let wanted = (max_stream_bytes / 16 / segments).min(MOST);
+    let wanted = (max_stream_bytes / 16 / segments.max(1) as u64).min(MOST);
     wanted.next_power_of_two().clamp(LEAST, MOST) as u32
 }
 

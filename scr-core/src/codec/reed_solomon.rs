@@ -38,6 +38,11 @@ impl Code {
         (segments > 0 && blocks <= MOST_BLOCKS).then_some(Self { segments, parities })
     }
 
+    /// Data blocks of a stripe.
+    pub fn segments(&self) -> usize {
+        self.segments
+    }
+
     /// Returns the factor of data block `segment` in parity block `slot`; never 0.
     ///
     /// # Panics

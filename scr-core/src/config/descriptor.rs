@@ -282,7 +282,7 @@ impl Reader<'_> {
         store.base.clone()
     }
 
-    /// Checks a scheme against its set, and steps down to one that is built.
+    /// Checks a scheme against its set.
     fn scheme(&mut self, wanted: &Wanted<'_>) -> CopyType {
         let Wanted { name, copy_type, set_size, set_failures, source } = *wanted;
         if copy_type != CopyType::Single && set_size < 2 {
@@ -304,18 +304,7 @@ impl Reader<'_> {
                 self.report.problem(source, text);
             }
         }
-        match copy_type {
-            CopyType::Rs if set_failures == 1 => CopyType::Xor,
-            CopyType::Partner | CopyType::Rs => {
-                let text = format!(
-                    "{name} asks for {}, which is not built yet: XOR is used",
-                    copy_type.name()
-                );
-                self.report.warn(source, text);
-                CopyType::Xor
-            }
-            built => built,
-        }
+        copy_type
     }
 }
 
@@ -385,7 +374,7 @@ CKPT=3 INTERVAL=1 STORE=/nowhere ENABLED=0
             .collect();
         let expected = [
             (0, 1, "/dev/shm", CopyType::Single, 1, false, false),
-            (1, 4, "/dev/shm2", CopyType::Xor, 4, true, false),
+            (1, 4, "/dev/shm2", CopyType::Rs, 4, true, false),
             (2, 10, "/ssd", CopyType::Xor, 16, true, true),
         ];
         assert_eq!(checkpoints, expected);
@@ -422,19 +411,18 @@ CKPT=3 INTERVAL=1 STORE=/nowhere ENABLED=0
     }
 
     #[test]
-    fn what_is_not_built_steps_down_aloud() {
+    fn what_is_not_built_is_told() {
         let file = "SCR_COPY_TYPE=FILE\nCKPT=0 TYPE=PARTNER INTERNAL=1\nCKPT=1 INTERVAL=2 TYPE=RS SET_FAILURES=3
 STORE=/ssd MKDIR=0 FLUSH=PTHREAD VIEW=GLOBAL GRUOP=NODE";
         let (config, notices) = resolve(file).unwrap();
-        assert!(config.checkpoints.iter().all(|checkpoint| checkpoint.copy_type == CopyType::Xor));
+        let types: Vec<_> = config.checkpoints.iter().map(|c| c.copy_type).collect();
+        assert_eq!(types, [CopyType::Partner, CopyType::Rs]);
         insta::assert_snapshot!(told(&notices), @"
         u:4: STORE=/ssd has no key GRUOP; it has no effect; did you mean GROUP?
         u:4: STORE=/ssd MKDIR is not acted on yet: the directory is made where missing
         u:4: STORE=/ssd FLUSH is not acted on yet: SYNC is used
         u:4: STORE=/ssd VIEW is not acted on yet: a store is taken to be private to its node
         u:2: CKPT=0 has no key INTERNAL; it has no effect; did you mean INTERVAL?
-        u:2: CKPT=0 asks for PARTNER, which is not built yet: XOR is used
-        u:3: CKPT=1 asks for RS, which is not built yet: XOR is used
         ");
     }
 

@@ -422,7 +422,7 @@ SCR_FETCH=0\nSCR_FETCH=1\nSCR_CONF_FILE=/x",
             ("SCR_HALT_EXIT", "1"),
         ]);
         let (config, notices) = layers.resolve().unwrap();
-        assert_eq!(config.checkpoints[0].copy_type, CopyType::Xor);
+        assert_eq!(config.checkpoints[0].copy_type, CopyType::Rs);
         assert!(config.halt_exit && !config.checksums);
         insta::assert_snapshot!(told(&notices), @"
         Warning: environment: SCR_CRC_ON_FLUSH has no effect: where there are checksums they are always verified
@@ -430,7 +430,6 @@ SCR_FETCH=0\nSCR_FETCH=1\nSCR_CONF_FILE=/x",
         Warning: environment: SCR_FLUSH_WIDTH has no effect: read but unused in SCR
         Warning: environment: SCR_LOG_DB_PASS has no effect: events go to the log files, not to a database
         Warning: environment: SCR_CRC_ON_COPY=0: files damaged in cache or prefix will not be noticed
-        Warning: environment: SCR_COPY_TYPE=RS asks for RS, which is not built yet: XOR is used
         ");
     }
 

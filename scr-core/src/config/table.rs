@@ -77,8 +77,7 @@ pub const SECTIONS: &[Section] = &[
     section! { "Redundancy"
         /// How cached datasets are protected: SINGLE not at all, PARTNER by a full copy on another node, XOR by parity that
         /// survives the loss of one node of a set, RS by Reed-Solomon parity that survives SCR_SET_FAILURES of them. FILE:
-        /// as the CKPT lines say; with any other value those lines are ignored. PARTNER and RS are not built yet: XOR is
-        /// used in their place, with a warning.
+        /// as the CKPT lines say; with any other value those lines are ignored.
         SCR_COPY_TYPE: COPY_TYPES, "XOR" => Active, Scr;
         /// The failure group to survive: NODE, WORLD, or a name from the GROUPS lines. No two members of a redundancy set
         /// are in one failure group.

@@ -15,8 +15,11 @@ use super::wire::{pack, unpack};
 use crate::comm::{In, Out, Reduce, collective};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::node::RankSection;
+use crate::format::state::PartState;
 use crate::format::{FileEntry, Place};
+use crate::id::Epoch;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -26,6 +29,8 @@ const PIECE_BYTES: usize = 1 << 20;
 /// What a rank that can read a section tells the rank that wants it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Offer {
+    /// The launch that made the part.
+    epoch: Epoch,
     section: RankSection,
     block_bytes: u32,
     has_checksums: bool,
@@ -113,20 +118,23 @@ pub fn distribute(
     done
 }
 
-/// Tells every rank who can read its section; the rank's own node comes first.
+/// Tells every rank who can read its section; what was made last comes first, then the rank's own node.
 fn offers(job: &Job, cached: &Cached, places: &[Place]) -> Result<Vec<(usize, Offer)>> {
     let (lane, lanes) = (job.topology.lane(), job.topology.ranks.len());
     let mut items = Vec::new();
     for place in places {
         let part = job.cache.part(&cached.header, place);
         // A record that cannot be read offers nothing; who misses it says so.
-        let Ok(reader) = part.node() else { continue };
+        let (Ok(reader), Ok(PartState { epoch, .. })) = (part.node(), part.state()) else {
+            continue;
+        };
         let mut index = 0;
         // What cannot be read is not offered; the rank that misses it says so.
         let _ = reader.sections(&mut |section| {
             if index % lanes == lane {
                 let to = section.rank as usize % job.topology.world.size();
                 let offer = Offer {
+                    epoch,
                     section,
                     block_bytes: reader.header().block_bytes,
                     has_checksums: reader.header().has_checksums,
@@ -143,7 +151,9 @@ fn offers(job: &Job, cached: &Cached, places: &[Place]) -> Result<Vec<(usize, Of
         .into_iter()
         .map(|(from, bytes)| Ok((from, unpack(&bytes)?)))
         .collect::<Result<Vec<(usize, Offer)>>>()?;
-    offers.sort_by_key(|(from, offer)| (offer.ranks != job.topology.ranks, *from));
+    offers.sort_by_key(|(from, offer)| {
+        (Reverse(offer.epoch), offer.ranks != job.topology.ranks, *from)
+    });
     Ok(offers)
 }
 

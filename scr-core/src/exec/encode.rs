@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One pass over the data of a redundancy set: each block is read once by the rank that owns it, its checksum taken
-//! while it is hot, and sent straight to the rank that combines its stripe; no ring, so no padding and one loop for
-//! every code (the traffic is that of SCR's ring, see redset_xor.c there). While the messages of one row are under way,
+//! while it is hot, and sent straight to the ranks that make the parities of its stripe; no ring, so no padding and one
+//! loop for every code (the traffic is that of SCR's ring, see redset_xor.c there). While the messages of one row are under way,
 //! the row before is combined and the row after is read.
 //!
 //! The owner takes the checksum, never the combiner: a byte damaged in transfer must not be confirmed by both.
 
 use super::stream::Stream;
+use crate::codec::checksum;
 use crate::codec::geometry::{Geometry, Turn};
-use crate::codec::{checksum, xor};
+use crate::codec::reed_solomon::{self, Code};
 use crate::comm::{Comm, In, Out};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::sabotage::{self, Fault};
 use crate::store::File;
 
@@ -44,21 +45,33 @@ pub struct Encoded {
     pub parity_trouble: Option<Error>,
 }
 
-/// One block to send or receive within a row.
+/// A block of this rank's stream.
 #[derive(Clone, Copy, Debug)]
-struct Message {
-    peer: usize,
-    /// Where the block is in this rank's stream (when sending).
+struct Load {
     offset_bytes: u64,
     length: usize,
+}
+
+/// A block that another rank sends for a parity of this one.
+#[derive(Clone, Copy, Debug)]
+struct Incoming {
+    peer: usize,
+    length: usize,
+    /// Which parity of this member it counts for.
+    slot: usize,
+    /// Which segment of the stripe it is.
+    segment: usize,
 }
 
 /// One row as this rank takes part in it.
 #[derive(Debug, Default)]
 struct Row {
     number: u64,
-    outs: Vec<Message>,
-    ins: Vec<Message>,
+    /// This rank's blocks, each read once, whatever the number of parities.
+    loads: Vec<Load>,
+    /// To whom they go: rank, position in `loads`.
+    outs: Vec<(usize, usize)>,
+    ins: Vec<Incoming>,
     is_lane: bool,
 }
 
@@ -85,13 +98,18 @@ pub fn checksums(stream: &mut Stream, block_bytes: u32) -> Result<Vec<u32>> {
 /// # Errors
 /// Only of communication.
 pub fn encode(lane: &Lane<'_>, stream: &mut Stream, parity: Option<&dyn File>) -> Result<Encoded> {
-    let block = lane.geometry.block_bytes() as usize;
-    let room = block * (lane.members.len() - 1);
-    let (mut out, mut out_next) = (vec![0; room], vec![0; room]);
-    let (mut inn, mut in_before) = (vec![0; room], vec![0; room]);
-    let mut pass = Pass { lane, stream, parity, block, result: Encoded::default() };
+    let geometry = lane.geometry;
+    let block = geometry.block_bytes() as usize;
+    let (segments, parities) = (geometry.segments(), geometry.parities());
+    let code = Code::new(segments, parities).ok_or_else(|| {
+        let text = format!("no code has {segments} data and {parities} parity blocks");
+        Error::new(ErrorKind::Misuse, text)
+    })?;
+    let mut pass = Pass { lane, code, stream, parity, block, result: Encoded::default() };
     let blocks = pass.stream.size_bytes().div_ceil(block as u64) as usize;
     pass.result.data_checksums = vec![0; if lane.checksums { blocks } else { 0 }];
+    let room = || (vec![0; block * segments], vec![0; block * segments * parities]);
+    let ((mut out, mut inn), (mut out_next, mut in_before)) = (room(), room());
 
     let mut rows = lane.rows();
     let mut next = rows.next();
@@ -101,13 +119,17 @@ pub fn encode(lane: &Lane<'_>, stream: &mut Stream, parity: Option<&dyn File>) -
     let mut before: Option<Row> = None;
     while let Some(row) = next {
         next = rows.next();
-        let outs: Vec<Out<'_>> = pieces(&row.outs, &out, block);
-        let mut ins: Vec<In<'_>> = row
-            .ins
-            .iter()
-            .zip(inn.chunks_mut(block))
-            .map(|(m, data)| In { from: m.peer, data: &mut data[..m.length] })
-            .collect();
+        let out_of = |&(to, load): &(usize, usize)| {
+            let data = &out[load * block..][..row.loads[load].length];
+            Out { to, data }
+        };
+        let outs: Vec<Out<'_>> = row.outs.iter().map(out_of).collect();
+        let mut cells: Vec<Option<&mut [u8]>> = inn.chunks_mut(block).map(Some).collect();
+        let in_of = |i: &Incoming| {
+            let data = cells[i.slot * segments + i.segment].take()?;
+            Some(In { from: i.peer, data: &mut data[..i.length] })
+        };
+        let mut ins: Vec<In<'_>> = row.ins.iter().filter_map(in_of).collect();
         lane.world.transfer(&outs, &mut ins, &mut || {
             if let Some(row) = &before {
                 pass.combine(row, &mut in_before);
@@ -126,14 +148,6 @@ pub fn encode(lane: &Lane<'_>, stream: &mut Stream, parity: Option<&dyn File>) -
     Ok(pass.result)
 }
 
-fn pieces<'a>(messages: &[Message], buffer: &'a [u8], block: usize) -> Vec<Out<'a>> {
-    messages
-        .iter()
-        .zip(buffer.chunks(block))
-        .map(|(m, data)| Out { to: m.peer, data: &data[..m.length] })
-        .collect()
-}
-
 impl Lane<'_> {
     /// The rows in which this rank sends or combines, ascending: the order in which all ranks go through them, so that
     /// the lowest row not yet done can always proceed.
@@ -141,22 +155,32 @@ impl Lane<'_> {
         self.geometry.turns(self.member, self.index).map(|turn| self.row(&turn))
     }
 
+    /// Messages of two ranks match in order: both go through the stripes ascending.
     fn row(&self, turn: &Turn) -> Row {
         let (geometry, me) = (self.geometry, self.member);
         let mut row = Row { number: turn.row, is_lane: turn.is_lane, ..Row::default() };
-        for other in (0..self.members.len()).filter(|&other| other != me) {
+        for stripe in 0..geometry.members() {
             if turn.local_row.is_some()
-                && let Some(block) = geometry.data_block(me, turn.row, other)
+                && let Some(block) = geometry.data_block(me, turn.row, stripe)
             {
-                let peer = self.members[other][geometry.lane(other, turn.row)] as usize;
+                let load = row.loads.len();
                 let (offset_bytes, length) = (block.stream_offset, block.length as usize);
-                row.outs.push(Message { peer, offset_bytes, length });
+                row.loads.push(Load { offset_bytes, length });
+                for slot in 0..geometry.parities() {
+                    let holder = geometry.parity_holder(stripe, slot);
+                    let peer = self.members[holder][geometry.lane(holder, turn.row)];
+                    row.outs.push((peer as usize, load));
+                }
             }
-            if turn.is_lane
-                && let Some(block) = geometry.data_block(other, turn.row, me)
-            {
-                let peer = self.members[other][block.rank_index] as usize;
-                row.ins.push(Message { peer, offset_bytes: 0, length: block.length as usize });
+            let Some(slot) = geometry.parity_slot(me, stripe).filter(|_| turn.is_lane) else {
+                continue;
+            };
+            for segment in 0..geometry.segments() {
+                let other = geometry.contributor(stripe, segment);
+                if let Some(block) = geometry.data_block(other, turn.row, stripe) {
+                    let peer = self.members[other][block.rank_index] as usize;
+                    row.ins.push(Incoming { peer, length: block.length as usize, slot, segment });
+                }
             }
         }
         row
@@ -165,6 +189,7 @@ impl Lane<'_> {
 
 struct Pass<'a> {
     lane: &'a Lane<'a>,
+    code: Code,
     stream: &'a mut Stream,
     parity: Option<&'a dyn File>,
     block: usize,
@@ -174,50 +199,46 @@ struct Pass<'a> {
 impl Pass<'_> {
     /// Reads the blocks of a row and takes their checksums.
     fn load(&mut self, row: &Row, buffer: &mut [u8]) {
-        for (message, data) in row.outs.iter().zip(buffer.chunks_mut(self.block)) {
-            let data = &mut data[..message.length];
-            if let Err(error) = self.stream.read(message.offset_bytes, data) {
+        for (load, data) in row.loads.iter().zip(buffer.chunks_mut(self.block)) {
+            let data = &mut data[..load.length];
+            if let Err(error) = self.stream.read(load.offset_bytes, data) {
                 data.fill(0);
                 self.result.data_trouble.get_or_insert(error);
             }
             if self.lane.checksums {
-                let number = (message.offset_bytes / self.block as u64) as usize;
+                let number = (load.offset_bytes / self.block as u64) as usize;
                 self.result.data_checksums[number] = checksum::block(data);
             }
         }
     }
 
-    /// Combines what was received for a row and writes its parity.
+    /// Combines what was received for a row and writes its parities.
     fn combine(&mut self, row: &Row, buffer: &mut [u8]) {
-        if !row.is_lane || self.result.parity_trouble.is_some() {
+        if !row.is_lane {
             return;
         }
-        let lengths: Vec<usize> = row.ins.iter().map(|m| m.length).collect();
-        let parity = combine(&lengths, buffer, self.block);
-        if self.lane.checksums {
-            self.result.parity_checksums.push(checksum::block(parity));
-        }
-        let is_last = row.number + 1 == self.lane.geometry.rows();
-        if is_last && sabotage::active(Fault::SkipParity) {
-            return;
-        }
-        if let Some(file) = self.parity
-            && let Err(error) =
-                file.write_at(self.lane.geometry.parity_offset(row.number, 0), parity)
-        {
-            self.result.parity_trouble = Some(error);
+        let segments = self.code.segments();
+        for (slot, buffer) in buffer.chunks_mut(self.block * segments).enumerate() {
+            let mut lengths = vec![0; segments];
+            for incoming in row.ins.iter().filter(|incoming| incoming.slot == slot) {
+                lengths[incoming.segment] = incoming.length;
+            }
+            let factors: Vec<u8> = (0..segments).map(|s| self.code.coefficient(slot, s)).collect();
+            let parity = reed_solomon::combine(&factors, &lengths, buffer, self.block);
+            if self.lane.checksums {
+                self.result.parity_checksums.push(checksum::block(parity));
+            }
+            let geometry = self.lane.geometry;
+            let is_last = row.number + 1 == geometry.rows() && slot + 1 == geometry.parities();
+            if is_last && sabotage::active(Fault::SkipParity) {
+                return;
+            }
+            if self.result.parity_trouble.is_none()
+                && let Some(file) = self.parity
+                && let Err(error) = file.write_at(geometry.parity_offset(row.number, slot), parity)
+            {
+                self.result.parity_trouble = Some(error);
+            }
         }
     }
-}
-
-/// Joins blocks of these lengths, which lie `block` bytes apart in `buffer`, by XOR; shorter ones count as padded with zeros.
-pub(super) fn combine<'a>(lengths: &[usize], buffer: &'a mut [u8], block: usize) -> &'a [u8] {
-    let Some(longest) = (0..lengths.len()).max_by_key(|&i| lengths[i]) else { return &[] };
-    let mut blocks: Vec<&mut [u8]> =
-        buffer.chunks_mut(block).zip(lengths).map(|(b, &length)| &mut b[..length]).collect();
-    let result = blocks.swap_remove(longest);
-    for other in blocks {
-        xor::xor_into(&mut result[..other.len()], other);
-    }
-    result
 }

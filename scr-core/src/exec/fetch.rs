@@ -11,7 +11,7 @@ use super::topology::{RedundancySet, broadcast};
 use crate::comm::agree;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::format::node::RankSection;
-use crate::format::state::{PartState, Phase};
+use crate::format::state::Phase;
 use crate::format::summary::Summary;
 use crate::format::{DatasetHeader, FileEntry, Place};
 use crate::sabotage::{self, Fault};
@@ -134,10 +134,5 @@ pub fn begin(job: &Job, dataset: &DatasetHeader, place: Place) -> Result<()> {
 fn make(job: &Job, dataset: &DatasetHeader, place: Place) -> Result<()> {
     let part = job.cache.part(dataset, &place);
     part.store.create_dir_all(&part.data_path())?;
-    part.publish_state(&PartState {
-        dataset: dataset.clone(),
-        place,
-        node: job.topology.name.clone(),
-        phase: Phase::Writing,
-    })
+    part.publish_state(&job.part_state(dataset, place, Phase::Writing))
 }

@@ -35,7 +35,10 @@ pub mod verify;
 mod wire;
 
 use crate::config::Config;
+use crate::format::state::{PartState, Phase};
+use crate::format::{DatasetHeader, Place};
 use crate::host::Host;
+use crate::id::Epoch;
 use cache::Cache;
 use prefix::Prefix;
 use topology::Topology;
@@ -43,6 +46,8 @@ use topology::Topology;
 /// One launch, as seen by one rank: where it runs, what it stands on, how it is configured.
 #[derive(Debug)]
 pub struct Job {
+    /// Counts the launches in this prefix.
+    pub epoch: Epoch,
     /// Who runs where.
     pub topology: Topology,
     /// Ports and facts.
@@ -59,6 +64,12 @@ impl Job {
     /// Whether this is the rank that speaks for all.
     pub fn is_first(&self) -> bool {
         self.topology.world.rank() == 0
+    }
+
+    /// What this node says of a part that it makes.
+    pub fn part_state(&self, dataset: &DatasetHeader, place: Place, phase: Phase) -> PartState {
+        let (dataset, node, epoch) = (dataset.clone(), self.topology.name.clone(), self.epoch);
+        PartState { dataset, place, node, epoch, phase }
     }
 
     /// Whether this is the rank that writes the records of its node.

@@ -2,8 +2,8 @@
 //! From written files to a committed dataset.
 //!
 //! 1. One pass over the data ([`encode`](super::encode)): checksums and redundancy.
-//! 2. Phase 1: every node writes its node record and gives copies to the next members of its set; all agree that all is
-//!    complete.
+//! 2. Phase 1: every node writes its node record and gives copies to the members before it in its set; all agree that all
+//!    is complete.
 //! 3. Phase 2: every node publishes `Committed`; all agree, and only then is anybody told.
 //!
 //! One surviving `Committed` record proves that phase 1 ended everywhere. A failure of redundancy alone (no room for
@@ -19,7 +19,7 @@ use crate::codec::geometry::{self, Geometry};
 use crate::comm::{Comm, In, Out, Reduce, agree, agree_on_largest, collective};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::node::{NodeEnd, NodeHeader, RankSection};
-use crate::format::state::{PartState, Phase};
+use crate::format::state::Phase;
 use crate::format::{self, DatasetHeader, FileEntry, Place, Scheme};
 use crate::id::RelPath;
 use crate::sabotage::{self, Fault};
@@ -128,10 +128,11 @@ pub fn protect(job: &Job, request: Request<'_>) -> Result<Protected> {
 
     let set = request.set;
     let parities = request.place.scheme.tolerance() as usize;
-    let block_bytes = request.expected.as_ref().map_or_else(
-        || geometry::choose_block_bytes(largest[0], set.members.len(), parities),
-        |e| e.block_bytes,
-    );
+    let (segments, _) = request.place.scheme.stripe(set.members.len());
+    let block_bytes = request
+        .expected
+        .as_ref()
+        .map_or_else(|| geometry::choose_block_bytes(largest[0], segments), |e| e.block_bytes);
     let has_checksums = request.expected.as_ref().map_or(job.config.checksums, |e| e.has_checksums);
     let sizes = stream_sizes(job, set, stream.size_bytes())?;
     let part = job.cache.part(request.dataset, &request.place);
@@ -204,10 +205,7 @@ pub fn protect(job: &Job, request: Request<'_>) -> Result<Protected> {
 pub fn sizes_of(header: &NodeHeader) -> (u64, u64) {
     let ranks = header.members.get(header.place.member as usize);
     let data_bytes = ranks.map_or(0, |ranks| ranks.iter().map(|&(_, bytes)| bytes).sum());
-    let parity_bytes = match header.place.scheme {
-        Scheme::Single => 0,
-        Scheme::Xor => geometry_of(header).map_or(0, |geometry| geometry.parity_bytes()),
-    };
+    let parity_bytes = geometry_of(header).map_or(0, |geometry| geometry.parity_bytes());
     (data_bytes, data_bytes + parity_bytes)
 }
 
@@ -227,12 +225,7 @@ fn publish_committed(job: &Job, part: &Part, dataset: &DatasetHeader, place: &Pl
     if !job.is_leader() {
         return Ok(());
     }
-    part.publish_state(&PartState {
-        dataset: dataset.clone(),
-        place: *place,
-        node: job.topology.name.clone(),
-        phase: Phase::Committed,
-    })
+    part.publish_state(&job.part_state(dataset, *place, Phase::Committed))
 }
 
 /// Tells every rank of the set how long the streams of all its ranks are.
@@ -251,12 +244,11 @@ fn stream_sizes(job: &Job, set: &RedundancySet, mine: u64) -> Result<Vec<Vec<u64
 pub fn geometry_of(header: &NodeHeader) -> Result<Geometry> {
     let bytes = |member: &Vec<(u32, u64)>| member.iter().map(|&(_, bytes)| bytes).collect();
     let sizes: Vec<Vec<u64>> = header.members.iter().map(bytes).collect();
-    Geometry::new(header.block_bytes, header.place.scheme.tolerance() as usize, sizes).ok_or_else(
-        || {
-            let text = format!("node record of dataset {}: impossible set", header.dataset.id);
-            Error::new(ErrorKind::Corrupt, text)
-        },
-    )
+    let stripe = header.place.scheme.stripe(sizes.len());
+    Geometry::new(header.block_bytes, stripe, sizes).ok_or_else(|| {
+        let text = format!("node record of dataset {}: impossible set", header.dataset.id);
+        Error::new(ErrorKind::Corrupt, text)
+    })
 }
 
 fn encode(
@@ -361,7 +353,8 @@ fn write_records(
     Ok(written)
 }
 
-/// Gives copies of the node record to the next `copies` members of the set.
+/// Gives copies of the node record to the `copies` members of the set before this one: where a copy of its data is
+/// ([`Scheme::Partner`]), there is one of its record.
 ///
 /// # Collective
 /// On the leaders of the set. The inner result is this rank's own.
@@ -370,7 +363,7 @@ fn give_copies(job: &Job, set: &RedundancySet, part: &Part, copies: usize) -> Re
     let mut outcome = Ok(());
     for distance in 1..=copies.min(leaders.size() - 1) {
         let (me, n) = (leaders.rank(), leaders.size());
-        let (to, from) = ((me + distance) % n, (me + n - distance) % n);
+        let (to, from) = ((me + n - distance) % n, (me + distance) % n);
         let given = shift(
             leaders,
             &*job.cache.store,
@@ -398,7 +391,7 @@ pub(super) fn mend_copies(
     let mut outcome = Ok(0);
     for distance in 1..=copies.min(leaders.size() - 1) {
         let (me, n) = (leaders.rank(), leaders.size());
-        let (to, from) = ((me + distance) % n, (me + n - distance) % n);
+        let (to, from) = ((me + n - distance) % n, (me + distance) % n);
         let is_good = part.copy(from as u32).is_ok_and(|copy| copy.check().is_ok());
         if all(leaders, is_good)? {
             continue;
@@ -465,7 +458,7 @@ fn drop_redundancy(set: &RedundancySet, part: &Part, copies: usize) -> Result<()
     part.store.remove(&part.parity_path())?;
     let n = set.members.len();
     (1..=copies.min(n - 1)).try_for_each(|distance| {
-        let from = (set.member as usize + n - distance) % n;
+        let from = (set.member as usize + distance) % n;
         part.store.remove(&part.copy_path(from as u32))
     })
 }

@@ -7,12 +7,9 @@
 
 use super::Job;
 use super::cache::{NodeReader, Part};
-use super::distribute::places_here;
-use super::protect::Expected;
-use super::rebuild::{SetMap, rebuild};
-use super::stream::{Mode, Stream};
-use super::topology::{all, broadcast};
-use super::verify::check;
+use super::rebuild::{BadBlock, SetMap, bad_parity, restore};
+use super::topology::broadcast;
+use super::verify::{bad_data, resize};
 use super::wire::{pack, unpack};
 use crate::comm::{Reduce, agree, collective};
 use crate::error::{Error, ErrorKind, Result};
@@ -20,7 +17,7 @@ use crate::event::{EventKind, Level};
 use crate::format::node::NodeHeader;
 use crate::format::state::{PartState, Phase};
 use crate::format::{DatasetHeader, Scheme};
-use crate::id::{DatasetIdentity, NodeName};
+use crate::id::{DatasetIdentity, Epoch, NodeName};
 use crate::plan::join::{Ballot, Outcome};
 use crate::plan::judge::{self, Standing};
 use crate::sabotage::{self, Fault};
@@ -51,6 +48,7 @@ pub type Local = Vec<(Part, PartState)>;
 #[derive(Debug, Serialize, Deserialize)]
 struct Fact {
     node: NodeName,
+    epoch: Epoch,
     member: u32,
     members: u32,
     phase: Phase,
@@ -160,6 +158,11 @@ fn merge(all: impl Iterator<Item = Cached>) -> Vec<Cached> {
 /// # Collective
 /// On all ranks, with equal `cached`.
 pub fn judge(job: &Job, cached: &Cached, local: &Local) -> Result<Judged> {
+    judge_sets(job, cached, local, false)
+}
+
+/// With `all`, the maps of all sets are made, not only of those that need a rebuild.
+fn judge_sets(job: &Job, cached: &Cached, local: &Local, all: bool) -> Result<Judged> {
     if cached.is_unfinished() {
         return Ok(Judged { usable: Usable::Unfinished, maps: Vec::new() });
     }
@@ -176,8 +179,11 @@ pub fn judge(job: &Job, cached: &Cached, local: &Local) -> Result<Judged> {
     let mut sets: BTreeMap<u32, BTreeMap<u32, Fact>> = BTreeMap::new();
     for (_, bytes) in &facts {
         let (set, fact): (u32, Fact) = unpack(bytes)?;
-        // Of two nodes with the same member the first is as good as the other.
-        sets.entry(set).or_default().entry(fact.member).or_insert(fact);
+        let known = sets.entry(set).or_default();
+        // Of two nodes with the same member one was away when the other rebuilt it, and may have rotted meanwhile.
+        if known.get(&fact.member).is_none_or(|other| other.epoch < fact.epoch) {
+            known.insert(fact.member, fact);
+        }
     }
     let mut ballot = Ballot::default();
     let mut lost: BTreeMap<u32, String> = BTreeMap::new();
@@ -213,8 +219,14 @@ pub fn judge(job: &Job, cached: &Cached, local: &Local) -> Result<Judged> {
             Usable::Lost { why: String::from_utf8_lossy(&why).into_owned() }
         }
     };
+    if all {
+        for &set in sets.keys() {
+            missing.entry(set).or_default();
+        }
+    }
     let maps = match usable {
         Usable::Rebuildable { .. } => homes(job, &sets, &missing)?,
+        Usable::Whole if all => homes(job, &sets, &missing)?,
         _ => Vec::new(),
     };
     Ok(Judged { usable, maps })
@@ -226,6 +238,7 @@ fn fact(job: &Job, part: &Part, state: &PartState) -> Fact {
     let copy = |member| Some((member, part.copy(member).and_then(whole).ok()?.node));
     Fact {
         node: state.node.clone(),
+        epoch: state.epoch,
         member: state.place.member,
         members: state.place.members,
         phase: state.phase.clone(),
@@ -282,15 +295,8 @@ fn homes(
             let first = header.members[member as usize].first().map_or(0, |&(rank, _)| rank);
             questions.push((first as usize % world.size(), pack(&(*set, member))));
         }
-        let bad = header.members.iter().map(|_| Vec::new()).collect();
-        let map = SetMap {
-            header: header.clone(),
-            homes,
-            missing: lost.clone(),
-            bad,
-            bad_parity: Vec::new(),
-        };
-        maps.insert(*set, map);
+        let whole = SetMap::whole(header.clone(), homes);
+        maps.insert(*set, SetMap { missing: lost.clone(), ..whole });
     }
     let asked = collective::route(world, questions)?;
     let answers = asked
@@ -355,22 +361,17 @@ pub fn complete(job: &Job, cached: &Cached, judged: &Judged, local: &Local) -> R
             }
             publish_rebuilt(job, judged)?;
         }
-        let mut outcome = Ok(());
-        for map in &judged.maps {
-            match rebuild(job, map)? {
-                Ok(count) => blocks += count,
-                Err(error) => outcome = outcome.and(Err(error)),
+        let rebuilt = restore(job, &mut judged.maps.clone(), &[])?;
+        match agree(world, rebuilt) {
+            Ok(count) => blocks = count,
+            Err(error) => {
+                if job.is_first() {
+                    let text = format!("dataset {} cannot be rebuilt: {error:#}", cached.header.id);
+                    job.host.sink.tell(&event(EventKind::RebuildFail, Level::Error, text));
+                }
+                discard_attempt(job, judged);
+                return Err(error);
             }
-        }
-        let outcome = agree(world, outcome);
-        if outcome.is_err() {
-            let told = outcome.as_ref().err().map_or_else(String::new, |e| format!("{e:#}"));
-            if job.is_first() {
-                let text = format!("dataset {} cannot be rebuilt: {told}", cached.header.id);
-                job.host.sink.tell(&event(EventKind::RebuildFail, Level::Error, text));
-            }
-            discard_attempt(job, judged);
-            return outcome;
         }
         let published = if job.is_leader() { publish_rebuilt(job, judged) } else { Ok(()) };
         agree(world, published)?;
@@ -396,9 +397,8 @@ pub fn complete(job: &Job, cached: &Cached, judged: &Judged, local: &Local) -> R
     Ok(())
 }
 
-/// Rebuilds the parts of a dataset whose data are bad; returns whether there were any.
-///
-/// A part with a bad block counts as lost: coarser than restoring the block, but nobody need be where he was.
+/// Compares all data and parity of a dataset with their checksums, wherever they are, and restores what is bad; returns
+/// whether anything was.
 ///
 /// # Collective
 /// On all ranks, with the parts of `one` committed.
@@ -406,59 +406,58 @@ pub fn complete(job: &Job, cached: &Cached, judged: &Judged, local: &Local) -> R
 /// # Errors
 /// [`ErrorKind::Lost`] when more is bad than redundancy can restore; what kept this rank from it, or
 /// [`ErrorKind::PeerFailed`]. Nothing is removed then.
-pub fn replace_bad(job: &Job, one: &Cached, local: &Local) -> Result<bool> {
+pub fn heal(job: &Job, one: &Cached, local: &Local) -> Result<bool> {
     let world = &*job.topology.world;
-    let mut bad = Vec::new();
-    for place in places_here(job, one, local)? {
-        let part = job.cache.part(&one.header, &place);
-        if !all(&*job.topology.node, is_sound(job, &part))? {
-            bad.push(place);
-        }
-    }
-    let mut count = [if job.is_leader() { bad.len() as u64 } else { 0 }];
-    world.all_reduce(Reduce::Sum, &mut count)?;
-    if count[0] == 0 {
-        return Ok(false);
-    }
-    let is_bad =
-        |state: &PartState| Cached::of(state).key() == one.key() && bad.contains(&state.place);
-    let (unsound, sound): (Local, Local) =
-        local.iter().cloned().partition(|(_, state)| is_bad(state));
-    let judged = judge(job, one, &sound)?;
-    match &judged.usable {
-        Usable::Whole | Usable::Rebuildable { .. } => complete(job, one, &judged, &sound)?,
-        Usable::Lost { why } => return Err(Error::new(ErrorKind::Lost, why.clone())),
+    let Judged { usable, mut maps } = judge_sets(job, one, local, true)?;
+    match usable {
+        Usable::Whole => {}
+        Usable::Rebuildable { .. } => return Err(Error::new(ErrorKind::Lost, "it is not whole")),
+        Usable::Lost { why } => return Err(Error::new(ErrorKind::Lost, why)),
         Usable::Unfinished => return Err(Error::new(ErrorKind::Lost, "it was never finished")),
     }
-    let here: Vec<_> =
-        rebuilt(job, &judged).map(|(map, member)| (map.header.place.set, member as u32)).collect();
-    // Where it was rebuilt it has taken the place of the bad one; elsewhere nobody may mistake that for it.
-    let gone = unsound.iter().filter(|(_, s)| !here.contains(&(s.place.set, s.place.member)));
-    let removed = gone.map(|(part, _)| part).try_for_each(|part| job.cache.evict(part));
-    agree(world, removed).map(|()| true)
+    let (found, resized) = agree(world, bad_here(job, &maps))?;
+    let mut count = [found.len() as u64, u64::from(resized)];
+    world.all_reduce(Reduce::Sum, &mut count)?;
+    if count[0] == 0 {
+        return Ok(count[1] > 0);
+    }
+    let healed = restore(job, &mut maps, &found)?;
+    agree(world, healed)?;
+    if job.is_first() {
+        let (id, scheme) = (one.header.id, one.scheme);
+        let text = format!("dataset {id}: {} corrupt block(s) restored from {scheme}", count[0]);
+        job.host.tell(EventKind::RebuildSuccess, Level::Warning, text);
+    }
+    Ok(true)
 }
 
-/// Whether the data of a part match their checksums, as far as this rank looks: at its share of the sections.
-fn is_sound(job: &Job, part: &Part) -> bool {
+/// The bad blocks in this rank's share of the parts on its node, each with the position of its set; and whether a file had
+/// another size.
+fn bad_here(job: &Job, maps: &[SetMap]) -> Result<(Vec<(usize, BadBlock)>, bool)> {
     let (lane, lanes) = (job.topology.lane(), job.topology.ranks.len());
-    let mut index = 0;
-    let checked = part.node().and_then(|reader| {
-        reader.sections(&mut |section| {
-            index += 1;
-            if (index - 1) % lanes == lane {
-                let header = reader.header();
-                let expected = Expected {
-                    block_bytes: header.block_bytes,
-                    has_checksums: header.has_checksums,
-                    data_checksums: section.data_checksums,
-                };
-                let (store, dir) = (part.store.clone(), part.data_path());
-                check(&mut Stream::below(store, &dir, section.files, Mode::Read)?, &expected)?;
+    let (mut found, mut resized) = (Vec::new(), false);
+    for (at, map) in maps.iter().enumerate() {
+        for (member, part, _) in map.hosted(job) {
+            let reader = part.node()?;
+            let header = reader.header();
+            if !header.has_checksums || sabotage::active(Fault::IgnoreDataChecksum) {
+                continue;
             }
-            Ok(true)
-        })
-    });
-    checked.is_ok()
+            let mut index = 0;
+            reader.sections(&mut |section| {
+                if index % lanes == lane {
+                    resized |= resize(&part, &section)?;
+                    let block = header.block_bytes;
+                    let data = bad_data(&part, &section, member as u32, index, block)?;
+                    let parity = bad_parity(&part, header, &section, index)?;
+                    found.extend(data.into_iter().chain(parity).map(|bad| (at, bad)));
+                }
+                index += 1;
+                Ok(true)
+            })?;
+        }
+    }
+    Ok((found, resized))
 }
 
 /// The members that were rebuilt on this node, with their maps.
@@ -474,12 +473,8 @@ fn publish_rebuilt(job: &Job, judged: &Judged) -> Result<()> {
         let mut place = map.header.place;
         place.member = member as u32;
         let part = map.part(job, member, true);
-        part.publish_state(&PartState {
-            dataset: map.header.dataset.clone(),
-            place,
-            node: job.topology.name.clone(),
-            phase: Phase::Committed,
-        })?;
+        let header = &map.header.dataset;
+        part.publish_state(&job.part_state(header, place, Phase::Committed))?;
         let named = map.part(job, member, false);
         if named.dir != part.dir {
             // What is left of an unreadable part of the same name makes room.

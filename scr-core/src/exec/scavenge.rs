@@ -4,12 +4,13 @@
 //! The same code as in the job, with one rank per node instead of the application's: every node brings the parts it holds.
 //! Outputs come first, oldest first, then the newest checkpoint that can be completed. It can be interrupted and repeated.
 
+use super::Job;
 use super::flush::{Cargo, flush};
 use super::heartbeat::Heartbeat;
 use super::lease::Holder;
 use super::recover::{self, Cached, Local, Usable};
+use super::topology::{Topology, broadcast};
 use super::wire::{pack, unpack};
-use super::{Job, topology::Topology};
 use crate::comm::{Comm, agree, collective};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -19,7 +20,8 @@ use crate::exec::prefix::Prefix;
 use crate::format::lease::LeaseState;
 use crate::format::state::PartState;
 use crate::host::Host;
-use crate::id::{DatasetId, DatasetName};
+use crate::id::{DatasetId, DatasetName, Epoch};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// What became of one dataset.
@@ -45,9 +47,11 @@ pub fn scavenge(world: Box<dyn Comm>, host: Host, config: Config) -> Result<Vec<
     let root = job_directory(&config.cache_base, &host, &config);
     let cache = Cache::new(host.local.clone(), root);
     let prefix = Prefix::new(host.shared.clone(), config.prefix.clone(), config.task.as_deref());
-    let job = Job { topology, host, config, cache, prefix };
+    let mut job = Job { epoch: Epoch(0), topology, host, config, cache, prefix };
     let lease = if job.is_first() { Holder::take(&job).map(Some) } else { Ok(None) };
     let lease = agree(&*job.topology.world, lease)?;
+    let epoch = lease.as_ref().map_or(Epoch(0), Holder::epoch);
+    job.epoch = broadcast(&*job.topology.world, &epoch)?;
     let heartbeat = Heartbeat::of_lease(&job, lease.clone());
     let prepared = agree(&*job.topology.world, job.cache.prepare());
     let saved = prepared.and_then(|()| save_all(&job, lease.as_ref()));
@@ -115,7 +119,7 @@ fn try_save(job: &Job, lease: Option<&Holder>, one: &Cached, local: &Local) -> R
         Err(error) if error.kind() != ErrorKind::Communication => {
             // Bad data are as good as lost: redundancy may give them back.
             let scanned = agree(&*job.topology.world, job.cache.scan())?;
-            if !recover::replace_bad(job, one, &scanned.0)? {
+            if !recover::heal(job, one, &scanned.0)? {
                 return Err(error);
             }
             load_and_flush(job, lease, one)
@@ -139,7 +143,11 @@ fn parts_of(job: &Job, one: &Cached) -> Result<Local> {
     Ok(parts)
 }
 
-/// Those of the parts here that no lower rank has too: a node that came back holds what was rebuilt elsewhere.
+/// For every set and member, who has it: the launch that made it, and the rank.
+type Claims = BTreeMap<(u32, u32), (Epoch, Reverse<usize>)>;
+
+/// Those of the parts here that no other rank has from a later launch, or a lower rank from the same: a node that came back
+/// holds what was rebuilt elsewhere.
 ///
 /// # Collective
 /// On all ranks.
@@ -147,15 +155,19 @@ fn chosen(job: &Job, mut parts: Local) -> Result<Local> {
     let world = &*job.topology.world;
     let rank = world.rank();
     let seat = |state: &PartState| (state.place.set, state.place.member);
-    let mine: BTreeMap<_, _> = parts.iter().map(|(_, state)| (seat(state), rank)).collect();
+    let claim = |state: &PartState| (state.epoch, Reverse(rank));
+    let mine: BTreeMap<_, _> = parts.iter().map(|(_, s)| (seat(s), claim(s))).collect();
     let holders = collective::fold(world, pack(&mine), &mut |lower, higher| {
-        let read = |bytes: &[u8]| unpack::<BTreeMap<(u32, u32), usize>>(bytes).unwrap_or_default();
+        let read = |bytes: &[u8]| unpack::<Claims>(bytes).unwrap_or_default();
         let mut joined = read(&higher);
-        joined.extend(read(&lower));
+        for (seat, claim) in read(&lower) {
+            let known = joined.entry(seat).or_insert(claim);
+            *known = claim.max(*known);
+        }
         pack(&joined)
     })?;
-    let holders: BTreeMap<(u32, u32), usize> = unpack(&holders)?;
-    parts.retain(|(_, state)| holders.get(&seat(state)) == Some(&rank));
+    let holders: Claims = unpack(&holders)?;
+    parts.retain(|(_, state)| holders.get(&seat(state)) == Some(&claim(state)));
     Ok(parts)
 }
 

@@ -2,20 +2,18 @@
 //! Data against the checksums of completion, and healing: a corrupt block is a lost block.
 
 use super::protect::{Expected, mend_copies};
-use super::rebuild::{SetMap, bad_parity, rebuild};
+use super::rebuild::{BadBlock, SetMap, bad_parity, restore};
 use super::stream::{Mode, Stream, let_write};
 use super::topology::RedundancySet;
-use super::wire::{pack, unpack};
 use super::{Job, cache::Part};
 use crate::codec::checksum;
-use crate::comm::{Reduce, agree, collective};
+use crate::comm::{Reduce, agree};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
 use crate::format::Place;
 use crate::format::node::RankSection;
 use crate::sabotage::{self, Fault};
 use crate::store::Access;
-use std::collections::BTreeSet;
 
 /// Verifies a dataset in cache, all ranks at once, and heals what is bad.
 ///
@@ -37,95 +35,80 @@ pub fn verify(
     let read = part.node().and_then(|node| Ok((node.header().clone(), node.section(rank)?)));
     let (header, section) = agree(world, read)?;
     let checked = header.has_checksums && !sabotage::active(Fault::IgnoreDataChecksum);
-    let bad = if checked {
+    let redundant = place.scheme.tolerance() > 0;
+    let (member, lane) = (place.member, job.topology.lane());
+    let mut found = Vec::new();
+    let mut count = [0, 0];
+    if checked {
         let resized = resize(part, &section);
         agree(world, resized)?;
-        bad_blocks(part, &section, header.block_bytes)?
+        found = bad_data(part, &section, member, lane, header.block_bytes)?;
+        count[0] = found.len() as u64;
+        if redundant {
+            found.extend(bad_parity(part, &header, &section, lane)?);
+            count[1] = found.len() as u64 - count[0];
+        }
     } else {
         let stream =
             Stream::below(part.store.clone(), &part.data_path(), section.files.clone(), Mode::Read);
         agree(world, stream.and_then(|stream| stream.check_sizes()))?;
-        BTreeSet::new()
-    };
-    let mut count = [bad.len() as u64];
+    }
     world.all_reduce(Reduce::Sum, &mut count)?;
-    if place.scheme.tolerance() == 0 {
-        if count[0] == 0 {
-            return Ok((section, 0));
-        }
-        let text = format!(
-            "{} blocks do not match their checksums, and SINGLE cannot restore them",
-            count[0]
-        );
+    let [data, parity] = count;
+    if data > 0 && !redundant {
+        let text =
+            format!("{data} blocks do not match their checksums, and SINGLE cannot restore them");
         return Err(Error::new(ErrorKind::Lost, text));
     }
-    let mut map = SetMap {
-        header,
-        homes: set.members.clone(),
-        missing: Vec::new(),
-        bad: Vec::new(),
-        bad_parity: Vec::new(),
-    };
-    if count[0] > 0 {
-        map.bad = set.exchange(&job.topology, &gather(job, &bad)?)?;
-        let healed = rebuild(job, &map)?;
-        agree(world, healed)?;
-        if job.is_first() {
-            let text = format!("{} corrupt block(s) restored from {}", count[0], place.scheme);
-            job.host.tell(EventKind::RebuildSuccess, Level::Warning, text);
+    if data + parity > 0 {
+        let mut maps = [SetMap::whole(header, set.members.clone())];
+        let found: Vec<_> = found.into_iter().map(|bad| (0, bad)).collect();
+        let healed = restore(job, &mut maps, &found)?;
+        match agree(world, healed) {
+            // The data are whole: what cannot be mended is told, and costs nothing today.
+            Err(error) if error.kind() != ErrorKind::Communication && data == 0 => {
+                let text = format!("redundancy is not whole: {error:#}");
+                tell(job, EventKind::RebuildFail, text);
+            }
+            Err(error) => return Err(error),
+            Ok(_) => {
+                let text = format!(
+                    "{data} corrupt block(s) of data and {parity} of parity restored from {}",
+                    place.scheme
+                );
+                tell(job, EventKind::RebuildSuccess, text);
+            }
         }
     }
-    map.bad = vec![Vec::new(); map.homes.len()];
-    if checked {
-        mend(job, set, part, &section, map)?;
+    if checked && redundant {
+        mend_records(job, set, part, place)?;
     }
-    Ok((section, count[0]))
+    Ok((section, data))
 }
 
-/// Makes redundancy whole again. The data are: what cannot be mended is told, and costs nothing today.
+fn tell(job: &Job, kind: EventKind, text: String) {
+    if job.is_first() {
+        job.host.tell(kind, Level::Warning, text);
+    }
+}
+
+/// Makes the copies of node records whole again; what cannot be mended is told.
 ///
 /// # Collective
 /// On all ranks.
-fn mend(
-    job: &Job,
-    set: &RedundancySet,
-    part: &Part,
-    section: &RankSection,
-    mut map: SetMap,
-) -> Result<()> {
-    let world = &*job.topology.world;
-    let bad = bad_parity(part, &map.header, section, job.topology.lane());
-    let mut trouble = bad.as_ref().err().map(ToString::to_string);
-    let bad = bad.unwrap_or_default();
-    let mut count = [bad.len() as u64, 0];
-    world.all_reduce(Reduce::Sum, &mut count)?;
-    if count[0] > 0 {
-        let here: BTreeSet<u64> = gather(job, &bad)?.into_iter().flatten().collect();
-        map.bad_parity = set.exchange(&job.topology, &here)?;
-        if let Err(error) = rebuild(job, &map)? {
-            trouble.get_or_insert(format!("{error:#}"));
+fn mend_records(job: &Job, set: &RedundancySet, part: &Part, place: &Place) -> Result<()> {
+    match mend_copies(job, set, part, place.scheme.tolerance() as usize)? {
+        Ok(0) => {}
+        Ok(mended) => {
+            let text = format!("{mended} copies of node records restored");
+            job.host.tell(EventKind::RebuildSuccess, Level::Warning, text);
+        }
+        Err(error) => {
+            let text = format!("a copy of a node record is not whole: {error:#}");
+            job.host.tell(EventKind::RebuildFail, Level::Warning, text);
         }
     }
-    let copies = map.header.place.scheme.tolerance() as usize;
-    match mend_copies(job, set, part, copies)? {
-        Ok(mended) => count[1] = mended,
-        Err(error) => trouble = trouble.or(Some(format!("{error:#}"))),
-    }
-    if let Some(text) = trouble {
-        let text = format!("redundancy is not whole: {text}");
-        job.host.tell(EventKind::RebuildFail, Level::Warning, text);
-    }
-    if count[1] > 0 || (count[0] > 0 && job.is_first()) {
-        let text = format!("{} parity block(s), {} record(s) restored", count[0], count[1]);
-        job.host.tell(EventKind::RebuildSuccess, Level::Warning, text);
-    }
     Ok(())
-}
-
-/// What each rank of the node says, on all of them.
-fn gather(job: &Job, mine: &BTreeSet<u64>) -> Result<Vec<BTreeSet<u64>>> {
-    let all = collective::all_gather(&*job.topology.node, &pack(mine))?;
-    all.iter().map(|bytes| unpack(bytes)).collect()
 }
 
 /// Compares a stream with the checksums of completion.
@@ -143,27 +126,33 @@ pub fn check(stream: &mut Stream, expected: &Expected) -> Result<()> {
     Err(Error::new(ErrorKind::Corrupt, "data do not match their checksums"))
 }
 
-/// The numbers of the blocks that cannot be read or do not match.
-fn bad_blocks(part: &Part, section: &RankSection, block_bytes: u32) -> Result<BTreeSet<u64>> {
+/// The blocks of a rank's stream that cannot be read or do not match; `index` is its position in the member.
+pub(super) fn bad_data(
+    part: &Part,
+    section: &RankSection,
+    member: u32,
+    index: usize,
+    block_bytes: u32,
+) -> Result<Vec<BadBlock>> {
     let files = section.files.clone();
     let mut stream = Stream::below(part.store.clone(), &part.data_path(), files, Mode::Read)?;
     let mut buffer = vec![0; block_bytes as usize];
-    let mut bad = BTreeSet::new();
-    for (number, expected) in section.data_checksums.iter().enumerate() {
-        let at = number as u64 * u64::from(block_bytes);
+    let mut bad = Vec::new();
+    for (block, expected) in (0..).zip(&section.data_checksums) {
+        let at = block * u64::from(block_bytes);
         let length = (stream.size_bytes() - at).min(u64::from(block_bytes)) as usize;
         let data = &mut buffer[..length];
         // Whatever the reason a block cannot be read for, it is as good as lost.
         if stream.read(at, data).is_err() || checksum::block(data) != *expected {
-            bad.insert(number as u64);
+            bad.push(BadBlock::Data { member, index: index as u32, block });
         }
     }
     Ok(bad)
 }
 
 /// Gives every file its size again: bytes that follow were not written by the application, and bad blocks have somewhere
-/// to go.
-fn resize(part: &Part, section: &RankSection) -> Result<()> {
+/// to go. Returns whether any file had another.
+pub(super) fn resize(part: &Part, section: &RankSection) -> Result<bool> {
     let mut changed = false;
     for file in &section.files {
         let path = file.name.under(&part.data_path());
@@ -183,10 +172,10 @@ fn resize(part: &Part, section: &RankSection) -> Result<()> {
         }
         changed = true;
     }
-    if !changed {
-        return Ok(());
+    if changed {
+        let files = section.files.clone();
+        Stream::below(part.store.clone(), &part.data_path(), files, Mode::Read)?
+            .restore_metadata()?;
     }
-    let files = section.files.clone();
-    let stream = Stream::below(part.store.clone(), &part.data_path(), files, Mode::Read);
-    stream.and_then(|mut stream| stream.restore_metadata())
+    Ok(changed)
 }

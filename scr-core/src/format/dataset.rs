@@ -40,31 +40,50 @@ impl DatasetHeader {
     }
 }
 
-/// How a dataset is protected in cache.
+/// How a dataset is protected in cache. Later ones are dearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Scheme {
     /// No redundancy: survives the death of processes, not of a node.
     Single,
     /// One lost node per redundancy set.
     Xor,
+    /// A copy of each node's data on the one before it: any lost nodes of a set of which no two are neighbours.
+    Partner,
+    /// Reed-Solomon: so many lost nodes per redundancy set.
+    ReedSolomon {
+        /// How many.
+        failures: u8,
+    },
 }
 
 impl Scheme {
-    /// How many lost nodes per redundancy set it survives.
+    /// Whichever lost nodes of a redundancy set it is, it survives so many.
     pub fn tolerance(self) -> u32 {
         match self {
             Self::Single => 0,
-            Self::Xor => 1,
+            Self::Xor | Self::Partner => 1,
+            Self::ReedSolomon { failures } => failures.into(),
+        }
+    }
+
+    /// Data blocks and parity blocks of a stripe, in a set of so many members.
+    pub fn stripe(self, members: usize) -> (usize, usize) {
+        let parities = self.tolerance() as usize;
+        match self {
+            Self::Partner => (1, parities),
+            _ => (members.saturating_sub(parities), parities),
         }
     }
 }
 
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Single => "SINGLE",
-            Self::Xor => "XOR",
-        })
+        match self {
+            Self::Single => f.write_str("SINGLE"),
+            Self::Xor => f.write_str("XOR"),
+            Self::Partner => f.write_str("PARTNER"),
+            Self::ReedSolomon { failures } => write!(f, "RS({failures})"),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! The state of one part in a cache: the small record whose replacement is the commit.
 
 use super::dataset::{DatasetHeader, Place};
-use crate::id::NodeName;
+use crate::id::{Epoch, NodeName};
 use serde::{Deserialize, Serialize};
 
 /// How far a part has come. It only ever moves down this list, `Condemned` from anywhere.
@@ -26,8 +26,10 @@ pub struct PartState {
     pub dataset: DatasetHeader,
     /// Which part of it.
     pub place: Place,
-    /// The node that wrote this record.
+    /// The node that made the part.
     pub node: NodeName,
+    /// The launch that made it: of two parts of one place, one of them rebuilt, the later was whole later.
+    pub epoch: Epoch,
     /// How far it has come.
     pub phase: Phase,
 }

@@ -103,6 +103,7 @@ samples! {
         dataset: header(),
         place: place(),
         node: NodeName::new("n4"),
+        epoch: Epoch(7),
         phase: Phase::Condemned { reason: "the application said so".into() },
     };
     NodeHeader, "node_header", NodeHeader {

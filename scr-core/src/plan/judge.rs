@@ -57,9 +57,13 @@ pub fn judge(set: u32, scheme: Scheme, members: u32, facts: &[Fact]) -> Standing
         Standing::Lost { why: format!("condemned: {reason}") }
     } else if missing.is_empty() {
         Standing::Whole
-    } else if missing.len() as u64 > u64::from(scheme.tolerance()) {
-        let survives = format!("{scheme} survives {}", scheme.tolerance());
-        Standing::Lost { why: format!("set {set} lost {}, {survives}", found.name(&missing)) }
+    } else if !can_restore(scheme, members, &missing) {
+        let survives = match scheme {
+            Scheme::Partner => "none that follow each other".to_string(),
+            _ => scheme.tolerance().to_string(),
+        };
+        let why = format!("set {set} lost {}, {scheme} survives {survives}", found.name(&missing));
+        Standing::Lost { why }
     } else if let Some(unknown) = missing.iter().find(|member| !found.copies.contains(member)) {
         let why = format!(
             "set {set} lost {}, and no copy of the node record of member {unknown}",
@@ -69,6 +73,15 @@ pub fn judge(set: u32, scheme: Scheme, members: u32, facts: &[Fact]) -> Standing
     } else {
         Standing::Rebuildable { missing }
     }
+}
+
+/// Whether every stripe has as many blocks left as it has data.
+fn can_restore(scheme: Scheme, members: u32, missing: &[u32]) -> bool {
+    let (segments, parities) = scheme.stripe(members as usize);
+    (0..members).all(|stripe| {
+        let blocks = (0..(segments + parities) as u32).map(|at| (stripe + at) % members);
+        blocks.filter(|member| missing.contains(member)).count() <= parities
+    })
 }
 
 /// The facts, sorted.
@@ -146,7 +159,7 @@ mod tests {
 
     #[test]
     fn tolerance_and_record_copies_decide() {
-        let xor = Scheme::Xor;
+        let (xor, rs2) = (Scheme::Xor, Scheme::ReedSolomon { failures: 2 });
         let cases = [
             (xor, 3, "c0 c1 c2", "whole"),
             (xor, 3, "w0 c1 w2", "whole"),
@@ -158,6 +171,21 @@ mod tests {
             (xor, 4, "c0 c1 c2", "set 3 lost member 3, and no copy of the node record of member 3"),
             (xor, 3, "", "set 3 lost members 0, 1, 2, XOR survives 1"),
             (xor, 3, "w0 c1 r2", "rebuild [2]"),
+            (Scheme::Partner, 4, "c0 c2 r1 r3", "rebuild [1, 3]"),
+            (
+                Scheme::Partner,
+                4,
+                "c1 c2 r0 r3",
+                "set 3 lost members 0, 3 (nodes n0, n3), PARTNER survives none that follow each other",
+            ),
+            (Scheme::Partner, 2, "c0 r1", "rebuild [1]"),
+            (rs2, 4, "c0 c3 r1 r2", "rebuild [1, 2]"),
+            (
+                rs2,
+                4,
+                "c3 r0 r1 r2",
+                "set 3 lost members 0, 1, 2 (nodes n0, n1, n2), RS(2) survives 2",
+            ),
             (Scheme::Single, 1, "c0", "whole"),
             (Scheme::Single, 1, "r0", "set 3 lost member 0 (node n0), SINGLE survives 0"),
             (xor, 3, "c0 x1 c2", "condemned: the application said so"),

@@ -33,23 +33,37 @@ pub fn scheme_for(
     descriptor: &CheckpointDescriptor,
     nodes_in_set: u32,
 ) -> (Scheme, Option<String>) {
-    let asked = match descriptor.copy_type {
+    let failures = match descriptor.copy_type {
         CopyType::Single => return (Scheme::Single, None),
-        CopyType::Partner => "PARTNER",
-        CopyType::Xor => "XOR",
-        CopyType::Rs => "RS",
+        CopyType::Partner | CopyType::Xor => 1,
+        // A set has at most 256 blocks in a stripe, so this always fits.
+        CopyType::Rs => u8::try_from(descriptor.set_failures.max(1)).unwrap_or(u8::MAX),
     };
-    if nodes_in_set < 2 {
-        let why = format!("{asked} needs 2 nodes, the set has {nodes_in_set}: SINGLE instead");
-        return (Scheme::Single, Some(why));
-    }
-    let is_xor = match descriptor.copy_type {
-        CopyType::Single | CopyType::Xor => true,
+    let name = descriptor.copy_type.name();
+    let least = u32::from(failures) + 1;
+    let scheme = match (descriptor.copy_type, failures) {
+        (CopyType::Partner, _) => Scheme::Partner,
         // Reed-Solomon with one parity is XOR.
-        CopyType::Rs => descriptor.set_failures <= 1,
-        CopyType::Partner => false,
+        (_, 1) => Scheme::Xor,
+        _ => Scheme::ReedSolomon { failures },
     };
-    (Scheme::Xor, (!is_xor).then(|| format!("{asked} is not built yet: XOR instead")))
+    let instead = fit(scheme, nodes_in_set);
+    if instead == scheme {
+        return (scheme, None);
+    }
+    let asked = if failures > 1 { format!("{name} with {failures} failures") } else { name.into() };
+    let why = format!("{asked} needs {least} nodes, the set has {nodes_in_set}: {instead} instead");
+    (instead, Some(why))
+}
+
+/// Returns the scheme, or the most that a set of so many nodes can have of it.
+pub fn fit(scheme: Scheme, nodes_in_set: u32) -> Scheme {
+    match nodes_in_set {
+        nodes if nodes > scheme.tolerance() => scheme,
+        0 | 1 => Scheme::Single,
+        2 => Scheme::Xor,
+        nodes => Scheme::ReedSolomon { failures: nodes as u8 - 1 },
+    }
 }
 
 #[cfg(test)]
@@ -110,14 +124,19 @@ mod tests {
     #[test]
     fn schemes_step_down_with_a_reason() {
         use CopyType::{Partner, Rs, Single, Xor};
+        let rs = |failures| Scheme::ReedSolomon { failures };
         let cases = [
             (Single, 2, 1, Scheme::Single, None),
             (Single, 2, 8, Scheme::Single, None),
             (Xor, 2, 2, Scheme::Xor, None),
-            (Xor, 2, 1, Scheme::Single, Some("XOR needs 2 nodes, the set has 1")),
+            (Xor, 2, 1, Scheme::Single, Some("XOR needs 2 nodes, the set has 1: SINGLE instead")),
             (Partner, 2, 1, Scheme::Single, Some("PARTNER needs 2 nodes")),
-            (Partner, 2, 2, Scheme::Xor, Some("PARTNER is not built yet")),
-            (Rs, 2, 4, Scheme::Xor, Some("RS is not built yet")),
+            (Partner, 2, 2, Scheme::Partner, None),
+            (Rs, 2, 4, rs(2), None),
+            (Rs, 2, 3, rs(2), None),
+            (Rs, 2, 2, Scheme::Xor, Some("RS with 2 failures needs 3 nodes, the set has 2: XOR")),
+            (Rs, 3, 3, rs(2), Some("the set has 3: RS(2) instead")),
+            (Rs, 3, 1, Scheme::Single, Some("SINGLE instead")),
             (Rs, 1, 4, Scheme::Xor, None),
         ];
         for (copy_type, set_failures, nodes, expected, words) in cases {

@@ -24,9 +24,8 @@ impl Demand {
     /// Returns the bytes that must be free: data, parity and reserve; of sizes that are not known, only the reserve.
     pub fn bytes(&self) -> u64 {
         let data = self.data_bytes.unwrap_or(0);
-        let parities = self.scheme.tolerance();
-        let segments = self.members.saturating_sub(parities).max(1);
-        let parity = data.div_ceil(segments.into()).saturating_mul(parities.into());
+        let (segments, parities) = self.scheme.stripe(self.members as usize);
+        let parity = data.div_ceil(segments.max(1) as u64).saturating_mul(parities as u64);
         data.saturating_add(parity).saturating_add(self.reserve_bytes)
     }
 }

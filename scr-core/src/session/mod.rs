@@ -87,8 +87,6 @@ pub struct Session {
     set: RedundancySet,
     /// On rank 0.
     lease: Option<Holder>,
-    /// Counts the launches in this prefix.
-    epoch: u64,
     heartbeat: Option<Heartbeat>,
     state: State,
     /// Set by a guard that was dropped: what is open counts as not valid.

@@ -11,7 +11,7 @@ use crate::exec::lease::Holder;
 use crate::exec::protect::{Protected, Request, look_up, protect};
 use crate::exec::topology::broadcast;
 use crate::exec::verify::verify;
-use crate::format::state::{PartState, Phase};
+use crate::format::state::Phase;
 use crate::format::{DatasetHeader, Scheme};
 use crate::id::{DatasetId, DatasetIdentity, DatasetName};
 use crate::plan::{self, evict, level, room};
@@ -74,12 +74,7 @@ impl Session {
         let part = self.job.cache.part(&header, &place);
         let made = if self.job.is_leader() {
             part.store.create_dir_all(&part.data_path()).and_then(|()| {
-                part.publish_state(&PartState {
-                    dataset: header.clone(),
-                    place,
-                    node: self.job.topology.name.clone(),
-                    phase: Phase::Writing,
-                })
+                part.publish_state(&self.job.part_state(&header, place, Phase::Writing))
             })
         } else {
             Ok(())

@@ -24,7 +24,7 @@ use crate::format::lease::LeaseState;
 use crate::format::summary::{PrefixState, Summary};
 use crate::format::{Place, Scheme};
 use crate::host::Host;
-use crate::id::{DatasetId, NodeName};
+use crate::id::{DatasetId, Epoch, NodeName};
 use crate::plan::evict::Standing;
 use crate::plan::level;
 use crate::plan::order::{Candidate, restart_order};
@@ -58,21 +58,20 @@ impl Session {
         let prefix = Prefix::new(host.shared.clone(), config.prefix.clone(), task);
         let root = job_directory(&config.cache_base, &host, &config);
         let cache = Cache::new(host.local.clone(), root);
-        let job = Job { topology, host, config, cache, prefix };
+        let job = Job { epoch: Epoch(0), topology, host, config, cache, prefix };
 
         // The lease comes first: who is refused has touched nothing of the one who holds it.
         let lease = if job.is_first() { Holder::take(&job).map(Some) } else { Ok(None) };
         let lease = agree(&*job.topology.world, lease)?;
-        let job = prepare_cache(job).inspect_err(|error| release(lease.as_ref(), error))?;
-        let epoch = lease.as_ref().map_or(0, |lease| lease.epoch().0);
-        let epoch = broadcast(&*job.topology.world, &epoch)?;
+        let mut job = prepare_cache(job).inspect_err(|error| release(lease.as_ref(), error))?;
+        let epoch = lease.as_ref().map_or(Epoch(0), Holder::epoch);
+        job.epoch = broadcast(&*job.topology.world, &epoch)?;
         let heartbeat = Heartbeat::start(&job, lease.clone());
         let set = RedundancySet::form(&job.topology, set_size(&job.config))?;
         let mut session = Self {
             job,
             set,
             lease,
-            epoch,
             heartbeat,
             state: State::Idle,
             abandoned: false,
@@ -234,10 +233,8 @@ impl Session {
             return Ok(None);
         }
         let mut place = self.place(self.fresh_layout(0, one.layout), None, false);
-        if place.members > 1 {
-            // What was protected stays so, whatever the descriptor of today says.
-            place.scheme = place.scheme.max(one.scheme);
-        }
+        // What was protected stays so, whatever the descriptor of today says.
+        place.scheme = level::fit(place.scheme.max(one.scheme), place.members);
         match self.lay_out(one, &local, place) {
             Ok(protected) => {
                 let text = format!("laid out anew over {} node(s)", self.job.topology.count);
@@ -272,7 +269,7 @@ impl Session {
         };
         match attempt(local) {
             Err(error) if error.kind() != ErrorKind::Communication => {
-                if !recover::replace_bad(&self.job, one, local)? {
+                if !recover::heal(&self.job, one, local)? {
                     return Err(error);
                 }
                 attempt(&self.scan()?)
@@ -294,7 +291,7 @@ impl Session {
     /// A number for a layout that no other launch has given, nor another attempt of this one: a node that comes back
     /// must not pass for a part of it.
     pub(super) fn fresh_layout(&self, attempt: u64, known: u32) -> u32 {
-        let layout = self.epoch.saturating_mul(2).saturating_add(attempt);
+        let layout = self.job.epoch.0.saturating_mul(2).saturating_add(attempt);
         u32::try_from(layout).unwrap_or(u32::MAX).max(known.saturating_add(1))
     }
 

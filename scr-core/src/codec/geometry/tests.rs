@@ -73,7 +73,7 @@ proptest! {
     fn any_one_member_comes_back_with_its_parity(members in sets()) {
         prop_assume!(members.len() > 1);
         let data = streams(&members);
-        let geometry = Geometry::new(BLOCK, 1, members.clone()).unwrap();
+        let geometry = Geometry::new(BLOCK, (members.len() - 1, 1), members.clone()).unwrap();
         let parity = encode(&geometry, &data);
         for lost in 0..members.len() {
             let mut left = data.clone();
@@ -104,9 +104,14 @@ proptest! {
     }
 
     #[test]
-    fn every_byte_is_in_exactly_one_stripe_and_can_be_located(members in sets(), parities in 0_usize..4) {
+    fn every_byte_is_in_exactly_one_stripe_and_can_be_located(
+        members in sets(),
+        parities in 0_usize..4,
+        spare in 0_usize..8,
+    ) {
         prop_assume!(members.len() > parities);
-        let geometry = Geometry::new(BLOCK, parities, members.clone()).unwrap();
+        let segments = 1 + spare % (members.len() - parities);
+        let geometry = Geometry::new(BLOCK, (segments, parities), members.clone()).unwrap();
         let mut seen: Vec<Vec<Vec<u32>>> =
             members.iter().map(|r| r.iter().map(|&b| vec![0; b as usize]).collect()).collect();
         for row in 0..geometry.rows() {
@@ -135,21 +140,31 @@ proptest! {
     }
 
     #[test]
-    fn a_stripe_has_every_parity_and_every_segment_once(n in 1_usize..17, parities in 0_usize..5) {
+    fn a_stripe_has_every_parity_and_every_segment_once(
+        n in 1_usize..17,
+        parities in 0_usize..5,
+        spare in 0_usize..16,
+    ) {
         prop_assume!(n > parities);
-        let geometry = Geometry::new(BLOCK, parities, vec![vec![0]; n]).unwrap();
+        let segments = 1 + spare % (n - parities);
+        let geometry = Geometry::new(BLOCK, (segments, parities), vec![vec![0]; n]).unwrap();
         for stripe in 0..n {
             let parity: BTreeSet<_> = (0..n).filter_map(|m| geometry.parity_slot(m, stripe)).collect();
             let data: BTreeSet<_> = (0..n).filter_map(|m| geometry.data_slot(m, stripe)).collect();
             prop_assert_eq!(parity, (0..parities).collect());
-            prop_assert_eq!(data, (0..n - parities).collect());
+            prop_assert_eq!(data, (0..segments).collect());
             for slot in 0..parities {
                 let holder = geometry.parity_holder(stripe, slot);
                 prop_assert_eq!(geometry.parity_slot(holder, stripe), Some(slot));
+                prop_assert_eq!(geometry.stripe_of_parity(holder, slot), stripe);
+            }
+            for segment in 0..segments {
+                let member = geometry.contributor(stripe, segment);
+                prop_assert_eq!(geometry.data_slot(member, stripe), Some(segment));
             }
         }
         for member in 0..n {
-            for segment in 0..n - parities {
+            for segment in 0..segments {
                 let stripe = geometry.stripe_of(member, segment);
                 prop_assert_eq!(geometry.data_slot(member, stripe), Some(segment));
             }
@@ -158,7 +173,7 @@ proptest! {
 
     #[test]
     fn turns_cover_every_row_of_a_member_once_as_owner_and_once_as_lane(members in sets()) {
-        let geometry = Geometry::new(BLOCK, members.len() - 1, members.clone()).unwrap();
+        let geometry = Geometry::new(BLOCK, (1, members.len() - 1), members.clone()).unwrap();
         for (member, ranks) in members.iter().enumerate() {
             let mut owners = vec![0; geometry.rows() as usize];
             let mut lanes = owners.clone();
@@ -188,7 +203,7 @@ proptest! {
 #[test]
 fn rows_are_dealt_in_rounds_and_exhausted_ranks_are_skipped() {
     // Two members, one parity: one segment, so rows are blocks. Ranks with 1, 3 and 2 rows.
-    let geometry = Geometry::new(BLOCK, 1, vec![vec![8, 24, 9], vec![40]]).unwrap();
+    let geometry = Geometry::new(BLOCK, (1, 1), vec![vec![8, 24, 9], vec![40]]).unwrap();
     let owners: Vec<_> = (0..7).map(|row| geometry.row_owner(0, row)).collect();
     let expected = [(1, 0), (2, 0), (0, 0), (1, 1), (2, 1), (1, 2)];
     assert_eq!(owners[..6], expected.map(Some));
@@ -200,7 +215,7 @@ fn rows_are_dealt_in_rounds_and_exhausted_ranks_are_skipped() {
 
 #[test]
 fn equal_streams_are_dealt_in_the_order_of_the_ranks() {
-    let geometry = Geometry::new(BLOCK, 1, vec![vec![100; 3]; 4]).unwrap();
+    let geometry = Geometry::new(BLOCK, (3, 1), vec![vec![100; 3]; 4]).unwrap();
     for row in 0..geometry.rows() {
         assert_eq!(geometry.row_owner(2, row), Some(((row % 3) as usize, row / 3)));
     }
@@ -208,19 +223,22 @@ fn equal_streams_are_dealt_in_the_order_of_the_ranks() {
 
 #[test]
 fn what_no_set_can_have_is_refused() {
-    let fits = |block, parities, members| Geometry::new(block, parities, members).is_some();
-    assert!(fits(8, 1, vec![vec![1], vec![2]]));
-    assert!(!fits(0, 1, vec![vec![1], vec![2]]), "blocks of no bytes");
-    assert!(!fits(8, 2, vec![vec![1], vec![2]]), "as many parities as members");
-    assert!(!fits(8, 0, vec![]), "no members");
-    assert!(!fits(8, 1, vec![vec![1], vec![]]), "a member without ranks");
-    assert!(!fits(1, 1, vec![vec![u64::MAX, u64::MAX], vec![0]]), "rows overflow");
-    assert!(!fits(4096, 2, vec![vec![u64::MAX], vec![0], vec![0]]), "parity bytes overflow");
+    let fits = |block, stripe, members| Geometry::new(block, stripe, members).is_some();
+    assert!(fits(8, (1, 1), vec![vec![1], vec![2]]));
+    assert!(fits(8, (1, 1), vec![vec![1]; 5]), "stripes of some members only");
+    assert!(!fits(0, (1, 1), vec![vec![1], vec![2]]), "blocks of no bytes");
+    assert!(!fits(8, (0, 2), vec![vec![1], vec![2]]), "stripes without data");
+    assert!(!fits(8, (2, 1), vec![vec![1], vec![2]]), "more blocks than members");
+    assert!(!fits(8, (usize::MAX, 1), vec![vec![1], vec![2]]), "blocks overflow");
+    assert!(!fits(8, (1, 0), vec![]), "no members");
+    assert!(!fits(8, (1, 1), vec![vec![1], vec![]]), "a member without ranks");
+    assert!(!fits(1, (1, 1), vec![vec![u64::MAX, u64::MAX], vec![0]]), "rows overflow");
+    assert!(!fits(4096, (1, 2), vec![vec![u64::MAX], vec![0], vec![0]]), "parity bytes overflow");
 }
 
 #[test]
 fn the_end_of_the_number_range_does_not_overflow() {
-    let geometry = Geometry::new(4096, 1, vec![vec![u64::MAX], vec![0], vec![0]]).unwrap();
+    let geometry = Geometry::new(4096, (2, 1), vec![vec![u64::MAX], vec![0], vec![0]]).unwrap();
     let last = geometry.stream_blocks(0, 0) - 1;
     let (row, stripe) = geometry.locate(0, 0, last).unwrap();
     let block = geometry.data_block(0, row, stripe).unwrap();
@@ -231,19 +249,15 @@ fn the_end_of_the_number_range_does_not_overflow() {
 #[test]
 fn blocks_grow_with_the_data_between_a_page_and_the_cache() {
     let cases = [
-        (0, 2, 1, 4096),
-        (65_536, 2, 1, 4096),
-        (65_537 + 15, 2, 1, 8192),
-        (1 << 20, 2, 1, 65_536),
-        (1 << 20, 9, 1, 8192),
-        (1 << 40, 4, 2, 262_144),
-        (u64::MAX, 1, 1, 262_144),
+        (0, 1, 4096),
+        (65_536, 1, 4096),
+        (65_537 + 15, 1, 8192),
+        (1 << 20, 1, 65_536),
+        (1 << 20, 8, 8192),
+        (1 << 40, 2, 262_144),
+        (u64::MAX, 0, 262_144),
     ];
-    for (bytes, members, parities, expected) in cases {
-        assert_eq!(
-            choose_block_bytes(bytes, members, parities),
-            expected,
-            "{bytes} {members} {parities}"
-        );
+    for (bytes, segments, expected) in cases {
+        assert_eq!(choose_block_bytes(bytes, segments), expected, "{bytes} {segments}");
     }
 }
