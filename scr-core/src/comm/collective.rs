@@ -89,6 +89,29 @@ pub fn same_everywhere(comm: &dyn Comm, digest: u64) -> Result<bool> {
     Ok(ends[0] == !ends[1])
 }
 
+/// Returns the sum of the values of all lower ranks.
+///
+/// # Collective
+/// All ranks of `comm`; log2 P messages each (Hillis and Steele 1986).
+pub fn sum_of_lower(comm: &dyn Comm, value: u64) -> Result<u64> {
+    let (rank, size) = (comm.rank(), comm.size());
+    // Of the last `step` ranks up to this one.
+    let mut sum = value;
+    for step in powers_of_two_below(size) {
+        let data = sum.to_le_bytes();
+        let outs = [Out { to: rank + step, data: &data }];
+        let outs = &outs[..usize::from(rank + step < size)];
+        let mut lower = [0; 8];
+        if rank >= step {
+            comm.transfer(outs, &mut [In { from: rank - step, data: &mut lower }], &mut || ())?;
+        } else {
+            comm.transfer(outs, &mut [], &mut || ())?;
+        }
+        sum = sum.wrapping_add(u64::from_le_bytes(lower));
+    }
+    Ok(sum.wrapping_sub(value))
+}
+
 /// Returns the bytes of `root`, of any length; what the other ranks pass does not matter.
 ///
 /// # Collective

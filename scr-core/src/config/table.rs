@@ -81,7 +81,7 @@ pub const SECTIONS: &[Section] = &[
         SCR_COPY_TYPE: COPY_TYPES, "XOR" => Active, Scr;
         /// The failure group to survive: NODE, WORLD, or a name from the GROUPS lines. No two members of a redundancy set
         /// are in one failure group.
-        SCR_GROUP: Name, "NODE" => NotYet("every node counts as failing alone"), Scr;
+        SCR_GROUP: Name, "NODE" => Active, Scr;
         /// The fewest nodes of a redundancy set. Larger sets need less memory for parity and survive fewer losses.
         SCR_SET_SIZE: POSITIVE, "8" => Active, Scr;
         /// How many lost nodes a set survives with RS; less than SCR_SET_SIZE. With 1, RS is XOR.

@@ -14,7 +14,7 @@
 use super::cache::Part;
 use super::lease::Holder;
 use super::stream::{Mode, Stream};
-use super::topology::{all, broadcast};
+use super::topology::{all, broadcast, union};
 use super::{Job, wire};
 use crate::codec::checksum;
 use crate::comm::{Comm, Reduce, agree, collective};
@@ -336,12 +336,7 @@ fn superseded(job: &Job, dataset: &DatasetHeader, cargo: &Cargo) -> Result<Vec<D
         losers.insert(loser);
     }
     agree(world, late)?;
-    let merged = collective::fold(world, wire::pack(&losers), &mut |a, b| {
-        let both =
-            [a, b].map(|l| wire::unpack::<BTreeSet<DatasetIdentity>>(&l).unwrap_or_default());
-        wire::pack(&both.into_iter().flatten().collect::<BTreeSet<_>>())
-    })?;
-    wire::unpack(&merged)
+    Ok(union(world, &losers)?.into_iter().collect())
 }
 
 /// The name of a file in the prefix, the dataset it belongs to, and whether that is newer than the one being flushed.

@@ -8,6 +8,7 @@ use crate::comm::{Comm, Reduce, collective};
 use crate::error::Result;
 use crate::id::NodeName;
 use crate::plan::group;
+use std::collections::BTreeSet;
 
 /// The ranks of a launch, and how they share nodes.
 #[derive(Debug)]
@@ -64,6 +65,21 @@ pub(crate) fn broadcast<T: serde::Serialize + serde::de::DeserializeOwned>(
     unpack(&collective::broadcast_bytes(comm, 0, bytes)?)
 }
 
+/// Joins the sets of all ranks; for few values.
+///
+/// # Collective
+/// On `comm`.
+pub(crate) fn union<T>(comm: &dyn Comm, mine: &BTreeSet<T>) -> Result<BTreeSet<T>>
+where
+    T: Ord + serde::Serialize + serde::de::DeserializeOwned,
+{
+    let all = collective::fold(comm, pack(mine), &mut |a, b| {
+        let both = [a, b].map(|bytes| unpack::<BTreeSet<T>>(&bytes).unwrap_or_default());
+        pack(&both.into_iter().flatten().collect::<BTreeSet<T>>())
+    })?;
+    unpack(&all)
+}
+
 /// The nodes that protect each other, as one of their ranks sees them.
 #[derive(Debug)]
 pub struct RedundancySet {
@@ -80,12 +96,23 @@ pub struct RedundancySet {
 }
 
 impl RedundancySet {
-    /// Forms sets of at least `set_size` nodes, where there are as many.
+    /// Forms sets of at least `set_size` nodes, where there are as many; nodes with one `failure_group` are in different
+    /// sets. With `None` each node fails alone.
     ///
     /// # Collective
-    /// On all ranks, with equal `set_size`.
-    pub fn form(topology: &Topology, set_size: u32) -> Result<Self> {
-        let place = group::set_of(topology.index, topology.count, set_size);
+    /// On all ranks, with equal `set_size`; all give a group or none does.
+    pub fn form(topology: &Topology, set_size: u32, failure_group: Option<&str>) -> Result<Self> {
+        let place = match failure_group {
+            None => group::set_of(topology.index, topology.count, set_size),
+            Some(name) => {
+                let seat = topology.leaders.as_deref();
+                let seat = seat.map(|leaders| seat_apart(leaders, set_size, name)).transpose()?;
+                let seat = seat.map(|s| (s.set, s.sets, s.member, s.members));
+                let (set, sets, member, members) =
+                    broadcast(&*topology.node, &seat.unwrap_or_default())?;
+                group::Seat { set, sets, member, members }
+            }
+        };
         let leaders = match &topology.leaders {
             Some(leaders) => leaders.split(Some(place.set), place.member)?,
             None => None,
@@ -111,6 +138,23 @@ impl RedundancySet {
     }
 }
 
+/// The seat of a node, apart from all others that fail with it; see [`group::seats`].
+///
+/// # Collective
+/// On the leaders.
+fn seat_apart(leaders: &dyn Comm, set_size: u32, failure_group: &str) -> Result<group::Seat> {
+    let together = collective::split_by_name(leaders, failure_group)?;
+    // The first node of a group stands for all of it: groups come in the order of their first nodes.
+    let is_first = together.rank() == 0;
+    let share = if is_first { together.size() as u64 } else { 0 };
+    let before = collective::sum_of_lower(leaders, share)?;
+    let before: u64 = broadcast(&*together, &before)?;
+    let mut largest = [together.size() as u64];
+    leaders.all_reduce(Reduce::Max, &mut largest)?;
+    let position = before as u32 + together.rank() as u32;
+    Ok(group::seat(position, leaders.size() as u32, set_size, largest[0] as u32))
+}
+
 fn exchange<T>(topology: &Topology, leaders: Option<&dyn Comm>, mine: &T) -> Result<Vec<T>>
 where
     T: serde::Serialize + serde::de::DeserializeOwned,
@@ -131,4 +175,31 @@ pub(super) fn all(comm: &dyn Comm, mine: bool) -> Result<bool> {
     let mut value = [u64::from(mine)];
     comm.all_reduce(Reduce::Min, &mut value)?;
     Ok(value[0] == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::comm::thread::{Scheduler, World};
+
+    #[test]
+    fn failure_groups_are_kept_apart_as_planned() {
+        // Two ranks on each node; the groups of eleven nodes.
+        let groups = ["a", "b", "a", "c", "c", "b", "a", "d", "d", "d", "d"];
+        for set_size in [1, 2, 3, 8] {
+            let planned = group::seats(&groups, set_size);
+            let found = World::new(2 * groups.len(), Scheduler::Seeded(3)).run(|world| {
+                let node = world.rank() / 2;
+                let topology = Topology::new(world, NodeName::new(format!("n{node}"))).unwrap();
+                let set = RedundancySet::form(&topology, set_size, Some(groups[node])).unwrap();
+                let mine = set.members[set.member as usize].clone();
+                assert_eq!(mine, [2 * node as u32, 2 * node as u32 + 1]);
+                (set.set, set.sets, set.member, set.members.len() as u32)
+            });
+            for (rank, found) in found.into_iter().enumerate() {
+                let group::Seat { set, sets, member, members } = planned[rank / 2];
+                assert_eq!(found.unwrap(), (set, sets, member, members), "rank {rank}");
+            }
+        }
+    }
 }

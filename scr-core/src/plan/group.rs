@@ -24,7 +24,13 @@ pub struct Seat {
 
 /// Returns the seat of one node among `nodes` that each fail alone; `set_size` is the fewest members wanted.
 pub fn set_of(position: u32, nodes: u32, set_size: u32) -> Seat {
-    deal(position, nodes, sets_for(nodes, set_size))
+    seat(position, nodes, set_size, 1)
+}
+
+/// Returns the seat of the node at `position` when nodes are taken failure group by failure group; the largest has
+/// `largest_group` nodes.
+pub fn seat(position: u32, nodes: u32, set_size: u32, largest_group: u32) -> Seat {
+    deal(position, nodes, sets_for(nodes, set_size).max(largest_group))
 }
 
 /// Returns the seat of every node, given the failure group of each, in node order.
@@ -38,10 +44,9 @@ pub fn seats<G: Ord>(groups: &[G], set_size: u32) -> Vec<Seat> {
 
     let largest = in_order.iter().map(Vec::len).max().unwrap_or(0) as u32;
     let nodes = groups.len() as u32;
-    let sets = sets_for(nodes, set_size).max(largest);
-    let mut seats = vec![deal(0, nodes, sets); groups.len()];
+    let mut seats = vec![seat(0, nodes, set_size, largest); groups.len()];
     for (position, node) in in_order.into_iter().flatten().enumerate() {
-        seats[node] = deal(position as u32, nodes, sets);
+        seats[node] = seat(position as u32, nodes, set_size, largest);
     }
     seats
 }

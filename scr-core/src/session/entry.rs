@@ -15,6 +15,8 @@ pub(super) struct Entry {
     pub header: DatasetHeader,
     /// This node's place in it.
     pub place: Place,
+    /// The position of its redundancy set among those of the session; only where it is usable.
+    pub set: usize,
     /// Whether it is committed and whole on the nodes present, or why not.
     pub standing: evict::Standing,
     /// Whether it is complete in the prefix.

@@ -9,6 +9,7 @@
 mod entry;
 mod finish;
 mod guard;
+mod levels;
 mod output;
 mod restart;
 mod start;
@@ -22,12 +23,13 @@ use crate::event::{Event, EventKind, Level};
 use crate::exec::Job;
 use crate::exec::heartbeat::Heartbeat;
 use crate::exec::lease::Holder;
-use crate::exec::topology::{RedundancySet, broadcast};
+use crate::exec::topology::broadcast;
 use crate::format::decision::Decision;
 use crate::format::{DatasetHeader, Place};
 use crate::id::{DatasetId, DatasetIdentity, DatasetName, RelPath};
 use crate::plan::{halt, need};
 use entry::Entry;
+use levels::Levels;
 use restart::Taken;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -69,6 +71,8 @@ enum State {
 struct Open {
     header: DatasetHeader,
     place: Place,
+    /// Which of the session's redundancy sets it is protected in.
+    set: usize,
     /// Whether the application writes straight to the prefix.
     bypass: bool,
     /// The files of this rank so far.
@@ -84,7 +88,7 @@ struct Open {
 #[derive(Debug)]
 pub struct Session {
     job: Job,
-    set: RedundancySet,
+    levels: Levels,
     /// On rank 0.
     lease: Option<Holder>,
     heartbeat: Option<Heartbeat>,

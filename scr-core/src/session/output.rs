@@ -12,7 +12,7 @@ use crate::exec::protect::{Protected, Request, look_up, protect};
 use crate::exec::topology::broadcast;
 use crate::exec::verify::verify;
 use crate::format::state::Phase;
-use crate::format::{DatasetHeader, Scheme};
+use crate::format::{DatasetHeader, Place, Scheme};
 use crate::id::{DatasetId, DatasetIdentity, DatasetName};
 use crate::plan::{self, evict, level, room};
 use crate::sabotage::{self, Fault};
@@ -58,12 +58,11 @@ impl Session {
         let number = flags.checkpoint.then_some(self.checkpoints + 1);
         let bypass = level::choose(&self.job.config.checkpoints, number, flags.output)
             .is_none_or(|descriptor| descriptor.bypass);
-        let mut place = self.place(0, number, flags.output);
+        let (mut place, set) = self.levels.place(&self.job, 0, number, flags.output);
         if bypass {
             place.scheme = Scheme::Single;
         }
-        let expected =
-            if bypass { Ok(Vec::new()) } else { self.look_for_room(place.scheme, flags) };
+        let expected = if bypass { Ok(Vec::new()) } else { self.look_for_room(&place, flags) };
         let needed = equal.and(expected);
         let mut count = [needed.as_ref().map_or(0, |ids| ids.len() as u64)];
         agree_on_largest(&*self.job.topology.world, needed, &mut count)?;
@@ -97,6 +96,7 @@ impl Session {
         let open = Open {
             header,
             place,
+            set,
             bypass,
             files: BTreeSet::new(),
             directories: HashSet::new(),
@@ -128,7 +128,7 @@ impl Session {
     }
 
     /// Which datasets must go on this node before the next fits, assuming it is as large as the last of its kind.
-    fn look_for_room(&self, scheme: Scheme, flags: Flags) -> Result<Vec<DatasetId>> {
+    fn look_for_room(&self, place: &Place, flags: Flags) -> Result<Vec<DatasetId>> {
         if !self.job.is_leader() {
             return Ok(Vec::new());
         }
@@ -137,12 +137,12 @@ impl Session {
         let data_bytes = alike.or_else(|| known().next()).map(|entry| entry.data_bytes);
         let demand = room::Demand {
             data_bytes,
-            scheme,
-            members: self.set.members.len() as u32,
+            scheme: place.scheme,
+            members: place.members,
             reserve_bytes: RESERVE_BYTES,
         };
         let cache = &self.job.cache;
-        let space = self.space(scheme)?;
+        let space = self.space(place.scheme)?;
         let steps = evict::when_forced(&self.standings(), true);
         let evictable: Vec<_> =
             steps.iter().map(|step| (step.id, self.entries[step.position].node_bytes)).collect();
@@ -158,7 +158,7 @@ impl Session {
             // What is being deleted is not free yet.
             room::Room::EvictFirst(_) | room::Room::TooLittle(_) => {
                 cache.store.wait_for_discards();
-                let free_bytes = self.space(scheme)?.free_bytes;
+                let free_bytes = self.space(place.scheme)?.free_bytes;
                 room::judge(&demand, &room::Supply { free_bytes, ..supply })
             }
             fits @ room::Room::Fits => fits,
@@ -309,7 +309,7 @@ impl Session {
         };
         let request = Request {
             dataset: &open.header,
-            set: &self.set,
+            set: self.levels.set(open.set),
             place: open.place,
             store,
             dir: &dir,
@@ -369,6 +369,7 @@ impl Session {
         self.entries.push(Entry {
             header: header.clone(),
             place: protected.place,
+            set: open.set,
             standing: evict::Standing::Committed,
             flushed: false,
             replaced: false,
@@ -459,7 +460,8 @@ impl Session {
         let mut flushed = flush(&self.job, self.lease.as_ref(), &entry.header, &cargo);
         if self.is_corrupt_anywhere(&flushed)? {
             // A corrupt block is a lost block: healed from redundancy where there is any, the rest goes the same way.
-            verify(&self.job, &self.set, &entry.part(&self.job), &entry.place)?;
+            let set = self.levels.set(entry.set);
+            verify(&self.job, set, &entry.part(&self.job), &entry.place)?;
             flushed = flush(&self.job, self.lease.as_ref(), &entry.header, &cargo);
         }
         self.lost_names(&flushed?);

@@ -119,7 +119,7 @@ impl Session {
             .cloned()
             .ok_or_else(|| Error::new(ErrorKind::NotFound, "it is no longer in the cache"))?;
         let part = entry.part(&self.job);
-        let (section, healed) = verify(&self.job, &self.set, &part, &entry.place)?;
+        let (section, healed) = verify(&self.job, self.levels.set(entry.set), &part, &entry.place)?;
         let has_checksums = part.node().map(|node| node.header().has_checksums);
         let checked = if agree(&*self.job.topology.world, has_checksums)? {
             "verified"
@@ -159,8 +159,9 @@ impl Session {
         // Layouts of it that were found in cache are other attempts; this one must not meet them.
         let known = self.entries.iter().filter(|e| e.header.identity == header.identity);
         let known = known.map(|e| e.place.layout).max().unwrap_or(0);
-        let place = self.place(self.fresh_layout(1, known), number, false);
-        let fetched = match fetch::fetch(&self.job, &header, share, &self.set, place) {
+        let layout = self.fresh_layout(1, known);
+        let (place, set) = self.levels.place(&self.job, layout, number, false);
+        let fetched = match fetch::fetch(&self.job, &header, share, self.levels.set(set), place) {
             Err(error) if error.kind() != ErrorKind::Communication => {
                 // A cache that is too small must not keep a job from a good checkpoint.
                 let text = format!("dataset {} is read in place: {error:#}", header.id);
@@ -173,6 +174,7 @@ impl Session {
         self.entries.push(Entry {
             header: header.clone(),
             place: fetched.place,
+            set,
             standing: Standing::Committed,
             flushed: true,
             replaced: false,

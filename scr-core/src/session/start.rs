@@ -3,6 +3,7 @@
 //! restart. Records only; no data are read but those that a rebuild needs.
 
 use super::entry::Entry;
+use super::levels::Levels;
 use super::{Costs, Session, State};
 use crate::comm::{Comm, Reduce, agree};
 use crate::config::Config;
@@ -17,12 +18,12 @@ use crate::exec::prefix::Prefix;
 use crate::exec::protect::Protected;
 use crate::exec::protect::sizes_of;
 use crate::exec::recover::{self, Cached, Local, Usable};
-use crate::exec::topology::{RedundancySet, Topology, broadcast};
+use crate::exec::topology::{Topology, broadcast};
+use crate::format::Place;
 use crate::format::current::Current;
 use crate::format::decision::{CandidateReport, Decision, Location, Verdict};
 use crate::format::lease::LeaseState;
 use crate::format::summary::{PrefixState, Summary};
-use crate::format::{Place, Scheme};
 use crate::host::Host;
 use crate::id::{DatasetId, Epoch, NodeName};
 use crate::plan::evict::Standing;
@@ -30,7 +31,6 @@ use crate::plan::level;
 use crate::plan::order::{Candidate, restart_order};
 use crate::sabotage::{self, Fault};
 use crate::store::{Durability, publish};
-use std::collections::BTreeSet;
 
 const CACHE_ADVICE: &str =
     "the cache directory cannot be used; set SCR_CACHE_BASE to one that this user can write";
@@ -67,10 +67,10 @@ impl Session {
         let epoch = lease.as_ref().map_or(Epoch(0), Holder::epoch);
         job.epoch = broadcast(&*job.topology.world, &epoch)?;
         let heartbeat = Heartbeat::start(&job, lease.clone());
-        let set = RedundancySet::form(&job.topology, set_size(&job.config))?;
+        let levels = Levels::form(&job)?;
         let mut session = Self {
             job,
-            set,
+            levels,
             lease,
             heartbeat,
             state: State::Idle,
@@ -222,9 +222,11 @@ impl Session {
     fn settle(&mut self, one: &Cached, found: &Found) -> Result<Option<u32>> {
         let local = self.scan()?;
         let places = distribute::places_here(&self.job, one, &local)?;
-        if distribute::is_in_place(&self.job, &self.set, one, &places)? {
-            self.add_entry(one, places[0], found, Standing::Committed);
-            return Ok(Some(one.layout));
+        for set in 0..self.levels.count() {
+            if distribute::is_in_place(&self.job, self.levels.set(set), one, &places)? {
+                self.add_entry(one, places[0], set, found, Standing::Committed);
+                return Ok(Some(one.layout));
+            }
         }
         if !self.job.config.distribute {
             let text = "its files are not where their ranks run, and SCR_DISTRIBUTE=0".to_string();
@@ -232,10 +234,11 @@ impl Session {
             self.remember(one, &local, found, Standing::Unusable)?;
             return Ok(None);
         }
-        let mut place = self.place(self.fresh_layout(0, one.layout), None, false);
+        let layout = self.fresh_layout(0, one.layout);
+        let (mut place, set) = self.levels.place(&self.job, layout, None, false);
         // What was protected stays so, whatever the descriptor of today says.
         place.scheme = level::fit(place.scheme.max(one.scheme), place.members);
-        match self.lay_out(one, &local, place) {
+        match self.lay_out(one, &local, place, set) {
             Ok(protected) => {
                 let text = format!("laid out anew over {} node(s)", self.job.topology.count);
                 self.tell(EventKind::Decision, Level::Note, &one.header, text);
@@ -248,7 +251,7 @@ impl Session {
                 } else {
                     self.discard(one, &self.scan()?);
                 }
-                self.add_entry(one, protected.place, found, Standing::Committed);
+                self.add_entry(one, protected.place, set, found, Standing::Committed);
                 Ok(Some(protected.place.layout))
             }
             Err(error) if error.kind() == ErrorKind::Communication => Err(error),
@@ -262,10 +265,10 @@ impl Session {
     }
 
     /// Lays a dataset out anew; where its data turn out to be bad, once more with what redundancy gives back.
-    fn lay_out(&self, one: &Cached, local: &Local, place: Place) -> Result<Protected> {
+    fn lay_out(&self, one: &Cached, local: &Local, place: Place, set: usize) -> Result<Protected> {
         let attempt = |local: &Local| {
             let places = distribute::places_here(&self.job, one, local)?;
-            distribute::distribute(&self.job, one, &places, &self.set, place)
+            distribute::distribute(&self.job, one, &places, self.levels.set(set), place)
         };
         match attempt(local) {
             Err(error) if error.kind() != ErrorKind::Communication => {
@@ -295,15 +298,6 @@ impl Session {
         u32::try_from(layout).unwrap_or(u32::MAX).max(known.saturating_add(1))
     }
 
-    /// This node's place in a new dataset or layout, by the descriptor of the dataset.
-    pub(super) fn place(&self, layout: u32, number: Option<u64>, is_output: bool) -> Place {
-        let members = self.set.members.len() as u32;
-        let descriptor = level::choose(&self.job.config.checkpoints, number, is_output);
-        let scheme = descriptor.map_or(Scheme::Single, |d| level::scheme_for(d, members).0);
-        let RedundancySet { set, sets, member, .. } = self.set;
-        Place { layout, set, sets, member, members, scheme }
-    }
-
     /// Keeps a dataset in mind that cannot be used; all nodes do, also those that hold nothing of it.
     fn remember(
         &mut self,
@@ -316,11 +310,18 @@ impl Session {
         let (layout, sets, scheme) = (one.layout, one.sets, one.scheme);
         let nowhere = Place { layout, set: 0, sets, member: 0, members: 0, scheme };
         let place = here.first().map_or(nowhere, |place| Place { scheme, ..*place });
-        self.add_entry(one, place, found, standing);
+        self.add_entry(one, place, 0, found, standing);
         Ok(())
     }
 
-    fn add_entry(&mut self, one: &Cached, place: Place, found: &Found, standing: Standing) {
+    fn add_entry(
+        &mut self,
+        one: &Cached,
+        place: Place,
+        set: usize,
+        found: &Found,
+        standing: Standing,
+    ) {
         let mut in_prefix =
             found.summaries.iter().filter(|s| s.dataset.identity == one.header.identity);
         let state = in_prefix.next().map(|summary| &summary.state);
@@ -333,6 +334,7 @@ impl Session {
         self.entries.push(Entry {
             header,
             place,
+            set,
             standing,
             flushed,
             replaced,
@@ -429,23 +431,12 @@ impl Session {
     /// Says what there is, and refuses to begin from zero where that was forbidden.
     fn announce(&mut self) -> Result<()> {
         self.write_decision();
-        self.tell_step_down();
+        self.levels.tell_step_down(&self.job)?;
         let none = self.candidates.is_empty() && !self.unusable.is_empty();
         if none && self.job.config.restart_required {
             return Err(Error::new(ErrorKind::Lost, self.none_usable()));
         }
         Ok(())
-    }
-
-    /// Says once where there are too few nodes for the redundancy that is configured.
-    fn tell_step_down(&self) {
-        let members = self.set.members.len() as u32;
-        let descriptors = self.job.config.checkpoints.iter().filter(|d| !d.bypass);
-        let whys: BTreeSet<String> =
-            descriptors.filter_map(|descriptor| level::scheme_for(descriptor, members).1).collect();
-        for why in whys.into_iter().filter(|_| self.job.is_first()) {
-            self.job.host.tell(EventKind::Message, Level::Warning, why);
-        }
     }
 
     /// In words, why none of the checkpoints that are there can be used.
@@ -462,11 +453,6 @@ impl Session {
             self.job.host.tell(EventKind::Message, Level::Warning, text);
         }
     }
-}
-
-/// Members that a redundancy set has at least.
-fn set_size(config: &Config) -> u32 {
-    config.checkpoints.first().map_or(8, |descriptor| descriptor.set_size)
 }
 
 /// Finds ranks that do not see their node's storage (containers, private mounts) and makes each a node of its own.

@@ -36,9 +36,22 @@ impl Machine {
         settings: &[(&str, &str)],
         body: impl Fn(&mut Session, usize, &Mem) -> T + Sync,
     ) -> Vec<T> {
-        let settings = [("SCR_CACHE_BYPASS", "0"), ("SCR_FLUSH", "0")].iter().chain(settings);
-        let settings: Vec<_> = settings.map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        let (config, _) = Layers::new("/prefix", settings).resolve().unwrap();
+        let lines: Vec<String> =
+            settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        self.launch_as(nodes, &lines.join("\n"), body)
+    }
+
+    /// The same, with a configuration file.
+    fn launch_as<T: Send>(
+        &self,
+        nodes: &[usize],
+        file: &str,
+        body: impl Fn(&mut Session, usize, &Mem) -> T + Sync,
+    ) -> Vec<T> {
+        let mut layers = Layers::new("/prefix", []);
+        let file = format!("SCR_CACHE_BYPASS=0\nSCR_FLUSH=0\n{file}");
+        layers.set_user_file(Path::new("/prefix/.scrconf"), &file);
+        let (config, _) = layers.resolve().unwrap();
         let ranks = World::new(nodes.len(), Scheduler::Seeded(1)).run(|world| {
             let (rank, node) = (world.rank(), nodes[world.rank()]);
             let host = Host {
@@ -223,6 +236,42 @@ fn a_layout_with_redundancy_stays_when_there_is_no_room_for_it_elsewhere() {
     machine.local.iter().for_each(|local| local.capacity(u64::MAX, u64::MAX));
     machine.local[1].wipe();
     machine.launch(&[3, 2, 0], &[], |session, _, _| {
+        assert_eq!(session.have_restart().unwrap().unwrap().as_str(), "a");
+    });
+}
+
+#[test]
+fn a_newer_dataset_that_survives_less_pushes_out_none_that_survives_more() {
+    let levels =
+        "SCR_COPY_TYPE=FILE\nSCR_CACHE_SIZE=1\nCKPT=0 TYPE=SINGLE\nCKPT=1 INTERVAL=2 TYPE=XOR";
+    let machine = Machine::new(4);
+    machine.launch_as(&[0, 1, 2], levels, |session, rank, local| {
+        let mut cached = Vec::new();
+        for name in ["a", "b", "c", "d", "e"] {
+            assert_eq!(checkpoint(session, rank, local, name), Outcome::Committed);
+            cached.push(session.cached().map(|n| n.as_str().to_string()).collect::<Vec<_>>());
+        }
+        let expected = [vec!["a"], vec!["b"], vec!["b", "c"], vec!["d"], vec!["d", "e"]];
+        assert_eq!(cached, expected);
+    });
+    machine.local[1].wipe();
+    machine.launch_as(&[0, 3, 2], levels, |session, _, _| {
+        assert_eq!(session.have_restart().unwrap().unwrap().as_str(), "d");
+    });
+}
+
+#[test]
+fn nodes_that_fail_together_do_not_protect_each_other() {
+    let racks = (0..8).map(|n| format!("GROUPS=n{n} RACK={}", n / 2)).collect::<Vec<_>>();
+    let levels = format!("SCR_GROUP=RACK\nSCR_SET_SIZE=2\n{}", racks.join("\n"));
+    let machine = Machine::new(8);
+    machine.launch_as(&[0, 1, 2, 3], &levels, |session, rank, local| {
+        assert_eq!(checkpoint(session, rank, local, "a"), Outcome::Committed);
+    });
+    // A whole rack.
+    machine.local[0].wipe();
+    machine.local[1].wipe();
+    machine.launch_as(&[4, 6, 2, 3], &levels, |session, _, _| {
         assert_eq!(session.have_restart().unwrap().unwrap().as_str(), "a");
     });
 }
