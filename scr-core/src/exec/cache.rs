@@ -14,10 +14,12 @@
 //!   bin/                what is being removed
 //! ```
 //!
+//! There is such a directory on every class of storage that checkpoint descriptors name (`STORE`); a part is in one of them.
+//!
 //! The directory of a part names dataset, layout and member, so parts of an old launch that come back with a node can
 //! stand beside ours and are never taken for them.
 
-use crate::config::Config;
+use crate::config::{CheckpointDescriptor, Config};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::format::node::{NodeEnd, NodeHeader, RankSection};
 use crate::format::state::{PartState, Phase};
@@ -25,6 +27,7 @@ use crate::format::{self, DatasetHeader, Place, frame};
 use crate::host::Host;
 use crate::id::{DatasetId, DatasetIdentity};
 use crate::store::{Access, Durability, File, Store, exists, publish};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,10 +35,16 @@ use std::sync::Arc;
 /// The cache of one job and prefix on one node.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    /// The store that holds it.
+    /// Gives access to all of it.
     pub store: Arc<dyn Store>,
-    root: PathBuf,
+    /// Its directory on every class of storage; that of `SCR_CACHE_BASE` first.
+    roots: Vec<PathBuf>,
 }
+
+/// Where parts go to be removed, in every store.
+const BIN: &str = "bin";
+/// Storage of an evicted dataset's parity, in every store.
+pub const SPARE_PARITY: &str = "spare.parity";
 
 /// Parts with their states, and why the states of others cannot be read.
 pub type Scan = (Vec<(Part, PartState)>, Vec<Error>);
@@ -66,26 +75,60 @@ pub fn job_directory(base: &Path, host: &Host, config: &Config) -> PathBuf {
         .map_or_else(|| directory.clone(), |task| directory.join(format!("task.{task}")))
 }
 
-impl Cache {
-    /// The cache below `root`; nothing is touched.
-    pub fn new(store: Arc<dyn Store>, root: PathBuf) -> Self {
-        Self { store, root }
-    }
-
-    /// Its directory.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// Makes its directory, and clears what a dead launch left half made, half removed or half rebuilt.
-    pub fn prepare(&self) -> Result<()> {
-        self.store.create_dir_all(&self.bin())?;
-        for name in self.store.list(&self.bin())? {
-            self.store.remove_tree(&self.bin().join(name))?;
+/// The stores that a job keeps datasets in, that of `SCR_CACHE_BASE` first.
+fn bases(config: &Config) -> Vec<&Path> {
+    let home = config.store_of(&config.cache_base).map(|store| store.base.as_path());
+    let mut bases = vec![config.cache_base.as_path()];
+    for descriptor in config.checkpoints.iter().filter(|d| !d.bypass) {
+        let base = descriptor.store.as_path();
+        if Some(base) != home && !bases.contains(&base) {
+            bases.push(base);
         }
-        for name in self.store.list(&self.root)? {
-            let (is, dir) =
-                (|stem| name.to_string_lossy().starts_with(stem), self.root.join(&name));
+    }
+    bases
+}
+
+/// The position of a descriptor's store among those of the job.
+pub fn store_of(config: &Config, descriptor: &CheckpointDescriptor) -> usize {
+    bases(config).iter().position(|base| *base == descriptor.store).unwrap_or(0)
+}
+
+/// How many datasets the store with this position may keep.
+pub fn count_of(config: &Config, position: usize) -> u32 {
+    let base = bases(config).get(position).copied().unwrap_or(&config.cache_base);
+    config.store_of(base).map_or(config.cache_size, |store| store.count)
+}
+
+impl Cache {
+    /// The cache of a job; nothing is touched.
+    pub fn of(host: &Host, config: &Config) -> Self {
+        let roots = bases(config).into_iter().map(|base| job_directory(base, host, config));
+        Self { store: host.local.clone(), roots: roots.collect() }
+    }
+
+    /// Its directory on the store with this position.
+    pub fn root(&self, position: usize) -> &Path {
+        &self.roots[position.min(self.roots.len() - 1)]
+    }
+
+    /// How many stores it has.
+    pub fn stores(&self) -> usize {
+        self.roots.len()
+    }
+
+    /// Makes its directories, and clears what a dead launch left half made, half removed or half rebuilt.
+    pub fn prepare(&self) -> Result<()> {
+        self.roots.iter().try_for_each(|root| self.prepare_root(root))
+    }
+
+    fn prepare_root(&self, root: &Path) -> Result<()> {
+        let bin = root.join(BIN);
+        self.store.create_dir_all(&bin)?;
+        for name in self.store.list(&bin)? {
+            self.store.remove_tree(&bin.join(name))?;
+        }
+        for name in self.store.list(root)? {
+            let (is, dir) = (|stem| name.to_string_lossy().starts_with(stem), root.join(&name));
             let part = Part { store: self.store.clone(), dir };
             // The state is the first record that goes and the first that is made: without it nothing else counts.
             if is("rebuild.") || is("dataset.") && !exists(&*self.store, &part.state_path())? {
@@ -95,41 +138,44 @@ impl Cache {
         Ok(())
     }
 
-    /// Where parts go to be removed.
-    pub fn bin(&self) -> PathBuf {
-        self.root.join("bin")
+    /// The part of `dataset` at `place`: where it is, or in the first store.
+    pub fn part(&self, dataset: &DatasetHeader, place: &Place) -> Part {
+        let position = if self.roots.len() == 1 { 0 } else { self.find(dataset, place) };
+        self.part_in(position, dataset, place)
     }
 
-    /// The part of `dataset` at `place`.
-    pub fn part(&self, dataset: &DatasetHeader, place: &Place) -> Part {
-        self.named("dataset", dataset, place)
+    /// The store that holds the part of `dataset` at `place`, or the first.
+    pub fn find(&self, dataset: &DatasetHeader, place: &Place) -> usize {
+        let name = name_of("dataset", dataset, place);
+        let is_there = |root: &PathBuf| exists(&*self.store, &root.join(&name)).unwrap_or(false);
+        self.roots.iter().position(is_there).unwrap_or(0)
+    }
+
+    /// The part of `dataset` at `place`, in the store with this position.
+    pub fn part_in(&self, position: usize, dataset: &DatasetHeader, place: &Place) -> Part {
+        let dir = self.root(position).join(name_of("dataset", dataset, place));
+        Part { store: self.store.clone(), dir }
     }
 
     /// Where the part of `dataset` at `place` is rebuilt before it takes its name.
     pub fn rebuilding(&self, dataset: &DatasetHeader, place: &Place) -> Part {
-        self.named("rebuild", dataset, place)
+        let dir = self.root(0).join(name_of("rebuild", dataset, place));
+        Part { store: self.store.clone(), dir }
     }
 
-    fn named(&self, stem: &str, dataset: &DatasetHeader, place: &Place) -> Part {
-        let DatasetHeader { id, identity, .. } = dataset;
-        let Place { layout, set, member, .. } = place;
-        let name = format!("{stem}.{id}-{}.{layout}.{set}.{member}", identity.short());
-        Part { store: self.store.clone(), dir: self.root.join(name) }
+    /// The name that a part takes when it is rebuilt.
+    pub fn rebuilt(&self, dataset: &DatasetHeader, place: &Place) -> Part {
+        self.part_in(0, dataset, place)
     }
 
     /// All parts whose state can be read, and the reasons for which others cannot.
     pub fn scan(&self) -> Result<Scan> {
-        let names = match self.store.list(&self.root) {
-            Ok(names) => names,
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
-        };
         let (mut parts, mut unreadable) = (Vec::new(), Vec::new());
-        for name in names {
+        for (root, name) in self.names()? {
             if !name.to_string_lossy().starts_with("dataset.") {
                 continue;
             }
-            let part = Part { store: self.store.clone(), dir: self.root.join(name) };
+            let part = Part { store: self.store.clone(), dir: root.join(name) };
             match part.state() {
                 Ok(state) => parts.push((part, state)),
                 Err(error) => unreadable.push(error),
@@ -140,22 +186,31 @@ impl Cache {
 
     /// The highest number of a dataset of which anything is here, readable or not.
     pub fn last_id(&self) -> Result<DatasetId> {
-        let names = self.store.list(&self.root)?;
-        Ok(names.iter().filter_map(|name| DatasetId::of_directory(name)).max().unwrap_or_default())
+        let names = self.names()?.into_iter();
+        let ids = names.filter_map(|(_, name)| DatasetId::of_directory(&name));
+        Ok(ids.max().unwrap_or_default())
     }
 
-    /// Storage of parity that the next dataset may write over.
-    pub fn spare_parity(&self) -> PathBuf {
-        self.root.join("spare.parity")
+    /// What there is, in all stores.
+    fn names(&self) -> Result<Vec<(&Path, OsString)>> {
+        let mut all = Vec::new();
+        for root in &self.roots {
+            match self.store.list(root) {
+                Ok(names) => all.extend(names.into_iter().map(|name| (root.as_path(), name))),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
     }
 
-    /// Takes a part out of sight and frees its space; its parity is kept for the next dataset.
+    /// Takes a part out of sight and frees its space; its parity is kept for the next dataset in that store.
     ///
     /// The records go first: parity that is written over must belong to nobody.
     pub fn evict(&self, part: &Part) -> Result<()> {
         self.store.remove(&part.state_path())?;
         self.store.remove(&part.node_path())?;
-        match self.store.rename(&part.parity_path(), &self.spare_parity()) {
+        match self.store.rename(&part.parity_path(), &part.spare_parity()) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -175,15 +230,28 @@ impl Cache {
 
     /// Takes a directory out of sight and frees its space soon.
     pub fn discard(&self, dir: &Path) -> Result<()> {
-        self.store.create_dir_all(&self.bin())?;
-        match self.store.discard(dir, &self.bin()) {
+        let bin = dir.with_file_name(BIN);
+        self.store.create_dir_all(&bin)?;
+        match self.store.discard(dir, &bin) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             other => other,
         }
     }
 }
 
+/// The name of a part's directory.
+fn name_of(stem: &str, dataset: &DatasetHeader, place: &Place) -> String {
+    let DatasetHeader { id, identity, .. } = dataset;
+    let Place { layout, set, member, .. } = place;
+    format!("{stem}.{id}-{}.{layout}.{set}.{member}", identity.short())
+}
+
 impl Part {
+    /// Storage of parity in the same store that the next dataset may write over.
+    pub fn spare_parity(&self) -> PathBuf {
+        self.dir.with_file_name(SPARE_PARITY)
+    }
+
     /// The record whose replacement is the commit.
     pub fn state_path(&self) -> PathBuf {
         self.dir.join("state")

@@ -92,9 +92,9 @@ pub fn distribute(
     cached: &Cached,
     places: &[Place],
     set: &RedundancySet,
-    place: Place,
+    (place, store): (Place, usize),
 ) -> Result<Protected> {
-    begin(job, &cached.header, place)?;
+    begin(job, &cached.header, place, store)?;
     let part = job.cache.part(&cached.header, &place);
     let offers = offers(job, cached, places)?;
     let (files, expected) = match collect(job, &part, offers)? {

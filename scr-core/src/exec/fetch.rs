@@ -73,7 +73,7 @@ fn share_of(job: &Job, summary: &Summary) -> Result<Share> {
     Ok(Share { section, expected })
 }
 
-/// Fetches a dataset into the cache and commits it there.
+/// Fetches a dataset into the cache, at this place and in the store with this position, and commits it there.
 ///
 /// # Collective
 /// On all ranks.
@@ -86,9 +86,9 @@ pub fn fetch(
     dataset: &DatasetHeader,
     share: Share,
     set: &RedundancySet,
-    place: Place,
+    (place, store): (Place, usize),
 ) -> Result<Protected> {
-    begin(job, dataset, place)?;
+    begin(job, dataset, place, store)?;
     let part = job.cache.part(dataset, &place);
     let files = copy(job, &part, &share).context(|| format!("fetch dataset {}", dataset.id));
     let request = Request {
@@ -122,17 +122,17 @@ fn copy(job: &Job, part: &Part, share: &Share) -> Result<Vec<FileEntry>> {
     look_up(&*part.store, &data, &files.iter().map(|f| f.name.clone()).collect())
 }
 
-/// Makes the directory of a part that is about to be written, and says so in its state.
+/// Makes the directory of a part that is about to be written, in the store with this position, and says so in its state.
 ///
 /// # Collective
 /// On all ranks.
-pub fn begin(job: &Job, dataset: &DatasetHeader, place: Place) -> Result<()> {
-    let made = if job.is_leader() { make(job, dataset, place) } else { Ok(()) };
+pub fn begin(job: &Job, dataset: &DatasetHeader, place: Place, store: usize) -> Result<()> {
+    let made = if job.is_leader() { make(job, dataset, place, store) } else { Ok(()) };
     agree(&*job.topology.world, made)
 }
 
-fn make(job: &Job, dataset: &DatasetHeader, place: Place) -> Result<()> {
-    let part = job.cache.part(dataset, &place);
+fn make(job: &Job, dataset: &DatasetHeader, place: Place, store: usize) -> Result<()> {
+    let part = job.cache.part_in(store, dataset, &place);
     part.store.create_dir_all(&part.data_path())?;
     part.publish_state(&job.part_state(dataset, place, Phase::Writing))
 }

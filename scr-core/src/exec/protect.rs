@@ -293,7 +293,7 @@ fn open_parity(job: &Job, part: &Part, size_bytes: u64) -> Result<Result<Box<dyn
     let (store, path) = (&*job.cache.store, part.parity_path());
     let mut made = Ok(());
     if job.is_leader() {
-        made = match store.rename(&job.cache.spare_parity(), &path) {
+        made = match store.rename(&part.spare_parity(), &path) {
             Ok(()) => store.open(&path, Access::Write),
             Err(_) => store.open(&path, Access::Create),
         }

@@ -475,7 +475,7 @@ fn publish_rebuilt(job: &Job, judged: &Judged) -> Result<()> {
         let part = map.part(job, member, true);
         let header = &map.header.dataset;
         part.publish_state(&job.part_state(header, place, Phase::Committed))?;
-        let named = map.part(job, member, false);
+        let named = job.cache.rebuilt(header, &place);
         if named.dir != part.dir {
             // What is left of an unreadable part of the same name makes room.
             job.cache.discard(&named.dir)?;

@@ -15,7 +15,7 @@ use crate::comm::{Comm, agree, collective};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
-use crate::exec::cache::{Cache, job_directory};
+use crate::exec::cache::Cache;
 use crate::exec::prefix::Prefix;
 use crate::format::lease::LeaseState;
 use crate::format::state::PartState;
@@ -44,8 +44,7 @@ pub struct Saved {
 /// [`ErrorKind::Refused`] when another launch uses the prefix. What can be saved in spite of trouble elsewhere is saved.
 pub fn scavenge(world: Box<dyn Comm>, host: Host, config: Config) -> Result<Vec<Saved>> {
     let topology = Topology::new(world, host.job.node.clone())?;
-    let root = job_directory(&config.cache_base, &host, &config);
-    let cache = Cache::new(host.local.clone(), root);
+    let cache = Cache::of(&host, &config);
     let prefix = Prefix::new(host.shared.clone(), config.prefix.clone(), config.task.as_deref());
     let mut job = Job { epoch: Epoch(0), topology, host, config, cache, prefix };
     let lease = if job.is_first() { Holder::take(&job).map(Some) } else { Ok(None) };

@@ -29,6 +29,8 @@ pub enum Standing {
 pub struct Cached {
     /// Its number: higher is newer.
     pub id: DatasetId,
+    /// The store that holds it.
+    pub store: usize,
     /// Whether one can restart from it.
     pub is_checkpoint: bool,
     /// Whether it must reach the prefix.
@@ -69,10 +71,10 @@ pub struct Step {
     pub reason: String,
 }
 
-/// Returns what goes to keep at most `limit` datasets, in this order; call it after a commit, never before.
-pub fn over_limit(cached: &[Cached], limit: usize) -> Vec<Step> {
-    let excess = cached.len().saturating_sub(limit);
-    let mut steps = when_forced(cached, true);
+/// Returns what goes to keep at most `limit` datasets in a store, in this order; call it after a commit, never before.
+pub fn over_limit(cached: &[Cached], store: usize, limit: usize) -> Vec<Step> {
+    let excess = cached.iter().filter(|c| c.store == store).count().saturating_sub(limit);
+    let mut steps = when_forced(cached, store, true);
     steps.retain(|step| match step.price {
         Price::Free | Price::Fetch => true,
         // An output must be flushed anyway; a checkpoint is not flushed for a count's sake.
@@ -83,12 +85,13 @@ pub fn over_limit(cached: &[Cached], limit: usize) -> Vec<Step> {
     steps
 }
 
-/// Returns everything that can go when there is no room, in the order of going; what is not listed must stay.
+/// Returns everything that can go when there is no room in a store, in the order of going; what is not listed must stay.
 ///
 /// `may_flush` tells whether datasets can be flushed now.
-pub fn when_forced(cached: &[Cached], may_flush: bool) -> Vec<Step> {
+pub fn when_forced(cached: &[Cached], store: usize, may_flush: bool) -> Vec<Step> {
+    let here = (0..cached.len()).filter(|&position| cached[position].store == store);
     let mut steps: Vec<Step> =
-        (0..cached.len()).filter_map(|position| step(position, cached, may_flush)).collect();
+        here.filter_map(|position| step(position, cached, may_flush)).collect();
     steps.sort_by_key(|step| (step.price, step.id));
     steps
 }
@@ -148,7 +151,7 @@ mod tests {
     use super::*;
 
     /// `x` XOR checkpoint, `s` SINGLE checkpoint, `o` output, `b` checkpoint and output (XOR), `n` neither; with
-    /// `f` flushed, `w` being written, `c` condemned, `l` lost here, `u` in use.
+    /// `f` flushed, `w` being written, `c` condemned, `l` lost here, `u` in use, `2` in another store.
     fn cache(words: &str) -> Vec<Cached> {
         words
             .split_whitespace()
@@ -157,6 +160,7 @@ mod tests {
                 let is = |any: &str| marks.contains(|mark| any.contains(mark));
                 Cached {
                     id: DatasetId(id.parse().unwrap()),
+                    store: usize::from(is("2")),
                     is_checkpoint: is("xsb"),
                     is_output: is("ob"),
                     tolerance: u32::from(is("xb")),
@@ -209,9 +213,11 @@ mod tests {
             ("nor does an output", "1x 2o", 1, "2+"),
             ("the restart point in use stays", "1xu 2x 3x", 1, "2"),
             ("neither checkpoint nor output", "1x 2n", 1, "2"),
+            ("other stores count for themselves", "1x 2x2 3x2 4x2", 1, ""),
+            ("but what they hold dominates", "1x 2x 3x2", 1, "1"),
         ];
         for (what, words, limit, expected) in cases {
-            assert_eq!(show(&over_limit(&cache(words), limit)), expected, "{what}: {words}");
+            assert_eq!(show(&over_limit(&cache(words), 0, limit)), expected, "{what}: {words}");
         }
     }
 
@@ -230,7 +236,7 @@ mod tests {
         ];
         for (words, may_flush, expected) in cases {
             assert_eq!(
-                show(&when_forced(&cache(words), may_flush)),
+                show(&when_forced(&cache(words), 0, may_flush)),
                 expected,
                 "{words} {may_flush}"
             );
@@ -252,7 +258,7 @@ mod tests {
                 picks.enumerate().map(|(i, kind)| format!("{}{kind}", i + 1)).collect();
             let cached = cache(&words.join(" "));
             for limit in 0..4 {
-                let steps = over_limit(&cached, limit);
+                let steps = over_limit(&cached, 0, limit);
                 // What is flushed stays restartable from the prefix, so only what is not there can be lost.
                 let left: Vec<Cached> = cached
                     .iter()

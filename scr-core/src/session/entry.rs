@@ -17,6 +17,8 @@ pub(super) struct Entry {
     pub place: Place,
     /// The position of its redundancy set among those of the session; only where it is usable.
     pub set: usize,
+    /// The position of its store in the cache.
+    pub store: usize,
     /// Whether it is committed and whole on the nodes present, or why not.
     pub standing: evict::Standing,
     /// Whether it is complete in the prefix.
@@ -55,6 +57,7 @@ impl Entry {
     pub(super) fn to_plan(&self, in_use: bool) -> evict::Cached {
         evict::Cached {
             id: self.header.id,
+            store: self.store,
             is_checkpoint: self.header.is_checkpoint,
             is_output: self.header.is_output && !self.replaced,
             tolerance: self.place.scheme.tolerance(),

@@ -6,10 +6,22 @@ use crate::config::CheckpointDescriptor;
 use crate::error::Result;
 use crate::event::{EventKind, Level};
 use crate::exec::Job;
+use crate::exec::cache;
 use crate::exec::topology::{RedundancySet, union};
 use crate::format::{Place, Scheme};
 use crate::plan::level;
 use std::collections::BTreeSet;
+
+/// Where a node keeps its part of a dataset.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seat {
+    /// Which part it is, under the scheme wanted.
+    pub place: Place,
+    /// The position of its redundancy set among those of the session.
+    pub set: usize,
+    /// The position of its store in the cache.
+    pub store: usize,
+}
 
 /// The redundancy sets of all descriptors; descriptors with the same failure group and size share theirs.
 #[derive(Debug)]
@@ -30,16 +42,14 @@ impl Levels {
         for descriptor in &job.config.checkpoints {
             let key = (descriptor.group.as_str(), descriptor.set_size);
             let known = keys.iter().position(|other| *other == key);
-            let position = match known {
-                Some(position) => position,
-                None => {
-                    let group = failure_group(job, &descriptor.group)?;
-                    let set =
-                        RedundancySet::form(&job.topology, descriptor.set_size, group.as_deref())?;
-                    sets.push(set);
-                    keys.push(key);
-                    sets.len() - 1
-                }
+            let position = if let Some(position) = known {
+                position
+            } else {
+                let group = failure_group(job, &descriptor.group)?;
+                let size = descriptor.set_size;
+                sets.push(RedundancySet::form(&job.topology, size, group.as_deref())?);
+                keys.push(key);
+                sets.len() - 1
             };
             set_of.push(position);
         }
@@ -63,21 +73,16 @@ impl Levels {
         self.set_of[at]
     }
 
-    /// This node's place in a dataset or a layout of it, and the position of the set, by the descriptor of the dataset.
-    pub(super) fn place(
-        &self,
-        job: &Job,
-        layout: u32,
-        number: Option<u64>,
-        is_output: bool,
-    ) -> (Place, usize) {
-        let descriptor = level::choose(&job.config.checkpoints, number, is_output);
+    /// Where this node keeps its part of a dataset or a layout of it, by the descriptor of the dataset.
+    pub(super) fn seat(&self, job: &Job, layout: u32, number: Option<u64>, output: bool) -> Seat {
+        let descriptor = level::choose(&job.config.checkpoints, number, output);
         let position = descriptor.map_or(0, |descriptor| self.position(job, descriptor));
         let set = &self.sets[position];
         let members = set.members.len() as u32;
         let scheme = descriptor.map_or(Scheme::Single, |d| level::scheme_for(d, members).0);
+        let store = descriptor.map_or(0, |d| cache::store_of(&job.config, d));
         let RedundancySet { set, sets, member, .. } = *set;
-        (Place { layout, set, sets, member, members, scheme }, position)
+        Seat { place: Place { layout, set, sets, member, members, scheme }, set: position, store }
     }
 
     /// Says once where sets are too small for the redundancy that is configured.

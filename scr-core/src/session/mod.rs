@@ -73,6 +73,8 @@ struct Open {
     place: Place,
     /// Which of the session's redundancy sets it is protected in.
     set: usize,
+    /// The position of its store in the cache.
+    store: usize,
     /// Whether the application writes straight to the prefix.
     bypass: bool,
     /// The files of this rank so far.

@@ -2,10 +2,12 @@
 //! From the start of a dataset to its commit.
 
 use super::entry::Entry;
+use super::levels::Seat;
 use super::{Flags, Open, Outcome, Session, State};
 use crate::comm::{Reduce, agree, agree_on_largest};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
+use crate::exec::cache::{SPARE_PARITY, count_of};
 use crate::exec::flush::{Cargo, flush};
 use crate::exec::lease::Holder;
 use crate::exec::protect::{Protected, Request, look_up, protect};
@@ -58,19 +60,20 @@ impl Session {
         let number = flags.checkpoint.then_some(self.checkpoints + 1);
         let bypass = level::choose(&self.job.config.checkpoints, number, flags.output)
             .is_none_or(|descriptor| descriptor.bypass);
-        let (mut place, set) = self.levels.place(&self.job, 0, number, flags.output);
+        let Seat { mut place, set, store } = self.levels.seat(&self.job, 0, number, flags.output);
         if bypass {
             place.scheme = Scheme::Single;
         }
-        let expected = if bypass { Ok(Vec::new()) } else { self.look_for_room(&place, flags) };
+        let expected =
+            if bypass { Ok(Vec::new()) } else { self.look_for_room(&place, store, flags) };
         let needed = equal.and(expected);
         let mut count = [needed.as_ref().map_or(0, |ids| ids.len() as u64)];
         agree_on_largest(&*self.job.topology.world, needed, &mut count)?;
-        self.make_room(count[0] as usize)?;
+        self.make_room(store, count[0] as usize)?;
         if sabotage::active(Fault::EvictBeforeCommit) {
             self.evict_all();
         }
-        let part = self.job.cache.part(&header, &place);
+        let part = self.job.cache.part_in(store, &header, &place);
         let made = if self.job.is_leader() {
             part.store.create_dir_all(&part.data_path()).and_then(|()| {
                 part.publish_state(&self.job.part_state(&header, place, Phase::Writing))
@@ -97,6 +100,7 @@ impl Session {
             header,
             place,
             set,
+            store,
             bypass,
             files: BTreeSet::new(),
             directories: HashSet::new(),
@@ -128,7 +132,7 @@ impl Session {
     }
 
     /// Which datasets must go on this node before the next fits, assuming it is as large as the last of its kind.
-    fn look_for_room(&self, place: &Place, flags: Flags) -> Result<Vec<DatasetId>> {
+    fn look_for_room(&self, place: &Place, store: usize, flags: Flags) -> Result<Vec<DatasetId>> {
         if !self.job.is_leader() {
             return Ok(Vec::new());
         }
@@ -142,11 +146,11 @@ impl Session {
             reserve_bytes: RESERVE_BYTES,
         };
         let cache = &self.job.cache;
-        let space = self.space(place.scheme)?;
-        let steps = evict::when_forced(&self.standings(), true);
+        let space = self.space(place.scheme, store)?;
+        let steps = evict::when_forced(&self.standings(), store, true);
         let evictable: Vec<_> =
             steps.iter().map(|step| (step.id, self.entries[step.position].node_bytes)).collect();
-        let base = self.job.config.cache_base.display().to_string();
+        let base = cache.root(store).display().to_string();
         let supply = room::Supply {
             store: &base,
             free_bytes: space.free_bytes,
@@ -158,7 +162,7 @@ impl Session {
             // What is being deleted is not free yet.
             room::Room::EvictFirst(_) | room::Room::TooLittle(_) => {
                 cache.store.wait_for_discards();
-                let free_bytes = self.space(place.scheme)?.free_bytes;
+                let free_bytes = self.space(place.scheme, store)?.free_bytes;
                 room::judge(&demand, &room::Supply { free_bytes, ..supply })
             }
             fits @ room::Room::Fits => fits,
@@ -171,12 +175,13 @@ impl Session {
     }
 
     /// Room in the cache of this node; parity is written over that of an evicted dataset, which is in the way otherwise.
-    fn space(&self, scheme: Scheme) -> Result<Space> {
-        let (store, spare) = (&self.job.cache.store, self.job.cache.spare_parity());
+    fn space(&self, scheme: Scheme, position: usize) -> Result<Space> {
+        let (store, root) = (&self.job.cache.store, self.job.cache.root(position));
+        let spare = root.join(SPARE_PARITY);
         if scheme.tolerance() == 0 {
             store.remove(&spare)?;
         }
-        let mut space = store.space(self.job.cache.root())?;
+        let mut space = store.space(root)?;
         if let Ok(spare) = store.metadata(&spare) {
             space.free_bytes = space.free_bytes.saturating_add(spare.size_bytes);
         }
@@ -185,8 +190,8 @@ impl Session {
 
     /// Evicts as many datasets as the node with the least room needs gone: what is safe without it at once, the rest after
     /// a flush.
-    fn make_room(&mut self, count: usize) -> Result<()> {
-        let mut steps = evict::when_forced(&self.standings(), true);
+    fn make_room(&mut self, store: usize, count: usize) -> Result<()> {
+        let mut steps = evict::when_forced(&self.standings(), store, true);
         steps.truncate(count);
         for (key, step) in self.keyed(steps) {
             let Some(index) = self.entries.iter().position(|e| e.key() == key) else { continue };
@@ -370,6 +375,7 @@ impl Session {
             header: header.clone(),
             place: protected.place,
             set: open.set,
+            store: open.store,
             standing: evict::Standing::Committed,
             flushed: false,
             replaced: false,
@@ -499,10 +505,14 @@ impl Session {
         self.entries.iter().map(|e| e.to_plan(Some(e.header.identity) == in_use)).collect()
     }
 
-    /// After a commit: what is beyond the limit goes, where a newer dataset survives as much.
+    /// After a commit: what is beyond the limit of a store goes, where a newer dataset survives as much.
     fn evict_surplus(&mut self) -> Result<()> {
-        let limit = self.job.config.cache_size.max(1) as usize;
-        for (key, step) in self.keyed(evict::over_limit(&self.standings(), limit)) {
+        (0..self.job.cache.stores()).try_for_each(|store| self.evict_surplus_of(store))
+    }
+
+    fn evict_surplus_of(&mut self, store: usize) -> Result<()> {
+        let limit = count_of(&self.job.config, store).max(1) as usize;
+        for (key, step) in self.keyed(evict::over_limit(&self.standings(), store, limit)) {
             if step.price == evict::Price::FlushFirst {
                 let index = self.entries.iter().position(|e| e.key() == key);
                 let Some(index) = index else { continue };

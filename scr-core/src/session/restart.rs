@@ -2,6 +2,7 @@
 //! Handing a dataset back: verified on all ranks before its name is returned.
 
 use super::entry::Entry;
+use super::levels::Seat;
 use super::{Session, State};
 use crate::comm::agree;
 use crate::error::{Error, ErrorKind, Result};
@@ -160,21 +161,23 @@ impl Session {
         let known = self.entries.iter().filter(|e| e.header.identity == header.identity);
         let known = known.map(|e| e.place.layout).max().unwrap_or(0);
         let layout = self.fresh_layout(1, known);
-        let (place, set) = self.levels.place(&self.job, layout, number, false);
-        let fetched = match fetch::fetch(&self.job, &header, share, self.levels.set(set), place) {
-            Err(error) if error.kind() != ErrorKind::Communication => {
-                // A cache that is too small must not keep a job from a good checkpoint.
-                let text = format!("dataset {} is read in place: {error:#}", header.id);
-                self.tell(EventKind::FetchFail, Level::Warning, &header, text);
-                let share = fetch::share(&self.job, &header)?;
-                return self.take_in_place(header, &share, checked);
-            }
-            fetched => fetched?,
-        };
+        let Seat { place, set, store } = self.levels.seat(&self.job, layout, number, false);
+        let fetched =
+            match fetch::fetch(&self.job, &header, share, self.levels.set(set), (place, store)) {
+                Err(error) if error.kind() != ErrorKind::Communication => {
+                    // A cache that is too small must not keep a job from a good checkpoint.
+                    let text = format!("dataset {} is read in place: {error:#}", header.id);
+                    self.tell(EventKind::FetchFail, Level::Warning, &header, text);
+                    let share = fetch::share(&self.job, &header)?;
+                    return self.take_in_place(header, &share, checked);
+                }
+                fetched => fetched?,
+            };
         self.entries.push(Entry {
             header: header.clone(),
             place: fetched.place,
             set,
+            store,
             standing: Standing::Committed,
             flushed: true,
             replaced: false,

@@ -3,14 +3,14 @@
 //! restart. Records only; no data are read but those that a rebuild needs.
 
 use super::entry::Entry;
-use super::levels::Levels;
+use super::levels::{Levels, Seat};
 use super::{Costs, Session, State};
 use crate::comm::{Comm, Reduce, agree};
 use crate::config::Config;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
 use crate::exec::Job;
-use crate::exec::cache::{Cache, job_directory};
+use crate::exec::cache::Cache;
 use crate::exec::distribute;
 use crate::exec::heartbeat::Heartbeat;
 use crate::exec::lease::Holder;
@@ -56,8 +56,7 @@ impl Session {
         let topology = Topology::new(world, host.job.node.clone())?;
         let task = config.task.as_deref();
         let prefix = Prefix::new(host.shared.clone(), config.prefix.clone(), task);
-        let root = job_directory(&config.cache_base, &host, &config);
-        let cache = Cache::new(host.local.clone(), root);
+        let cache = Cache::of(&host, &config);
         let job = Job { epoch: Epoch(0), topology, host, config, cache, prefix };
 
         // The lease comes first: who is refused has touched nothing of the one who holds it.
@@ -224,7 +223,7 @@ impl Session {
         let places = distribute::places_here(&self.job, one, &local)?;
         for set in 0..self.levels.count() {
             if distribute::is_in_place(&self.job, self.levels.set(set), one, &places)? {
-                self.add_entry(one, places[0], set, found, Standing::Committed);
+                self.add_entry(one, places[0], set, found, Standing::Committed)?;
                 return Ok(Some(one.layout));
             }
         }
@@ -235,10 +234,11 @@ impl Session {
             return Ok(None);
         }
         let layout = self.fresh_layout(0, one.layout);
-        let (mut place, set) = self.levels.place(&self.job, layout, None, false);
+        let mut seat = self.levels.seat(&self.job, layout, None, false);
         // What was protected stays so, whatever the descriptor of today says.
+        let place = &mut seat.place;
         place.scheme = level::fit(place.scheme.max(one.scheme), place.members);
-        match self.lay_out(one, &local, place, set) {
+        match self.lay_out(one, &local, &seat) {
             Ok(protected) => {
                 let text = format!("laid out anew over {} node(s)", self.job.topology.count);
                 self.tell(EventKind::Decision, Level::Note, &one.header, text);
@@ -251,7 +251,7 @@ impl Session {
                 } else {
                     self.discard(one, &self.scan()?);
                 }
-                self.add_entry(one, protected.place, set, found, Standing::Committed);
+                self.add_entry(one, protected.place, seat.set, found, Standing::Committed)?;
                 Ok(Some(protected.place.layout))
             }
             Err(error) if error.kind() == ErrorKind::Communication => Err(error),
@@ -265,10 +265,11 @@ impl Session {
     }
 
     /// Lays a dataset out anew; where its data turn out to be bad, once more with what redundancy gives back.
-    fn lay_out(&self, one: &Cached, local: &Local, place: Place, set: usize) -> Result<Protected> {
+    fn lay_out(&self, one: &Cached, local: &Local, seat: &Seat) -> Result<Protected> {
         let attempt = |local: &Local| {
             let places = distribute::places_here(&self.job, one, local)?;
-            distribute::distribute(&self.job, one, &places, self.levels.set(set), place)
+            let (set, to) = (self.levels.set(seat.set), (seat.place, seat.store));
+            distribute::distribute(&self.job, one, &places, set, to)
         };
         match attempt(local) {
             Err(error) if error.kind() != ErrorKind::Communication => {
@@ -310,8 +311,7 @@ impl Session {
         let (layout, sets, scheme) = (one.layout, one.sets, one.scheme);
         let nowhere = Place { layout, set: 0, sets, member: 0, members: 0, scheme };
         let place = here.first().map_or(nowhere, |place| Place { scheme, ..*place });
-        self.add_entry(one, place, 0, found, standing);
-        Ok(())
+        self.add_entry(one, place, 0, found, standing)
     }
 
     fn add_entry(
@@ -321,7 +321,13 @@ impl Session {
         set: usize,
         found: &Found,
         standing: Standing,
-    ) {
+    ) -> Result<()> {
+        // Not every node holds something of what is not usable, and all plan alike.
+        let mut store = [0];
+        if self.job.cache.stores() > 1 {
+            store[0] = self.job.cache.find(&one.header, &place) as u64;
+            self.job.topology.world.all_reduce(Reduce::Max, &mut store)?;
+        }
         let mut in_prefix =
             found.summaries.iter().filter(|s| s.dataset.identity == one.header.identity);
         let state = in_prefix.next().map(|summary| &summary.state);
@@ -335,6 +341,7 @@ impl Session {
             header,
             place,
             set,
+            store: store[0] as usize,
             standing,
             flushed,
             replaced,
@@ -342,6 +349,7 @@ impl Session {
             data_bytes,
             node_bytes,
         });
+        Ok(())
     }
 
     /// Removes the parts of one layout of a dataset from the cache of this node; what cannot be removed is told.
@@ -460,7 +468,7 @@ impl Session {
 /// # Collective
 /// On all ranks.
 fn share_storage(cache: &Cache, topology: Topology, random: [u8; 16]) -> Result<Topology> {
-    let token = cache.root().join("token");
+    let token = cache.root(0).join("token");
     // Drawn anew each time: a token of another launch must not pass for this one's.
     let words = broadcast(&*topology.node, &random)?;
     let written = if topology.node.rank() == 0 {

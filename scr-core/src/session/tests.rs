@@ -275,3 +275,40 @@ fn nodes_that_fail_together_do_not_protect_each_other() {
         assert_eq!(session.have_restart().unwrap().unwrap().as_str(), "a");
     });
 }
+
+#[test]
+fn each_level_has_its_own_store_and_count() {
+    let levels =
+        "SCR_COPY_TYPE=FILE\nSCR_CACHE_BASE=/mem\nSCR_CACHE_SIZE=1\nSTORE=/mem\nSTORE=/ssd COUNT=2
+CKPT=0 TYPE=SINGLE\nCKPT=1 INTERVAL=2 TYPE=RS SET_FAILURES=2 STORE=/ssd";
+    let machine = Machine::new(7);
+    let nodes = [0, 1, 2, 3];
+    let in_store = |node: usize, base: &str, name: &str| {
+        let files = machine.local[node].walk();
+        let ours = |path: &PathBuf| {
+            path.starts_with(base) && path.parent().is_some_and(|d| d.ends_with(name))
+        };
+        files.keys().any(ours)
+    };
+    machine.launch_as(&nodes, levels, |session, rank, local| {
+        for name in ["a", "b", "c", "d", "e", "f"] {
+            assert_eq!(checkpoint(session, rank, local, name), Outcome::Committed);
+        }
+        let cached: Vec<_> = session.cached().map(|n| n.as_str().to_string()).collect();
+        assert_eq!(cached, ["d", "e", "f"]);
+    });
+    for node in nodes {
+        let found = ["d", "e", "f"]
+            .map(|name| (in_store(node, "/mem", name), in_store(node, "/ssd", name)));
+        assert_eq!(found, [(false, true), (true, false), (false, true)], "node {node}");
+    }
+    machine.local[1].wipe();
+    machine.local[2].wipe();
+    machine.launch_as(&[0, 4, 5, 3], levels, |session, rank, local| {
+        assert_eq!(session.have_restart().unwrap().unwrap().as_str(), "f");
+        checkpoint(session, rank, local, "g");
+        checkpoint(session, rank, local, "h");
+        let cached: Vec<_> = session.cached().map(|n| n.as_str().to_string()).collect();
+        assert_eq!(cached, ["f", "g", "h"]);
+    });
+}
