@@ -148,6 +148,30 @@ const SETUPS: &[Setup] = &[
             ("have_restart: committed", Victim::Leader),
         ],
     },
+    Setup {
+        plan: Plan::Write,
+        settings: Settings { scheme: "RS", ..XOR },
+        steps: 2,
+        windows: &[
+            ("complete_output: parity", Victim::Any),
+            ("complete_output: committed", Victim::Leader),
+        ],
+    },
+    Setup {
+        plan: Plan::Rebuild,
+        settings: Settings { scheme: "RS", cache_size: 2, ..XOR },
+        steps: 2,
+        windows: &[
+            ("init: rebuild parity", Victim::Loser),
+            ("init: publish rebuilt", Victim::Loser),
+        ],
+    },
+    Setup {
+        plan: Plan::Rebuild,
+        settings: Settings { scheme: "PARTNER", cache_size: 2, ..XOR },
+        steps: 2,
+        windows: &[("init: rebuild data", Victim::Loser)],
+    },
 ];
 
 /// Which rank runs on which node, the least size of a redundancy set, and how often each window is hit with it: 20 times
@@ -194,11 +218,15 @@ impl Tallies {
     }
 
     /// All windows with what came of them.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = (&'static str, Tally)> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (String, Tally)> {
         SETUPS.iter().enumerate().flat_map(move |(s, setup)| {
             let names = setup.windows.iter().enumerate();
             names.map(move |(w, (name, _))| {
-                (*name, self.by_window.get(&(s, w)).copied().unwrap_or_default())
+                let name = match setup.settings.scheme {
+                    "XOR" => name.to_string(),
+                    scheme => format!("{name} ({scheme})"),
+                };
+                (name, self.by_window.get(&(s, w)).copied().unwrap_or_default())
             })
         })
     }
