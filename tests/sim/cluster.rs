@@ -245,6 +245,13 @@ impl Cluster {
         self.oracle.damage(node, "lost");
     }
 
+    /// Several nodes vanish.
+    pub(crate) fn wipe_all(&mut self, nodes: &[usize]) {
+        for &node in nodes {
+            self.wipe(node);
+        }
+    }
+
     /// The node loses power: what was not synced survives in part.
     pub(crate) fn power_loss_of(&mut self, node: usize, seed: u64) {
         self.note(format!("node {node} loses power (seed {seed})"));

@@ -2,8 +2,8 @@
 //! Who is who: nodes that come back with old data, other rank counts, other jobs, and processes that wake too late.
 
 use crate::cluster::{Cluster, Knobs, Launch, PREFIX};
-use crate::program::Answer;
-use crate::scenario::{KNOBS, job, steps};
+use crate::program::said;
+use crate::scenario::{KNOBS, job, run, steps};
 use scr_core::clock::{Clock, ManualClock};
 use scr_core::event::EventKind;
 use scr_core::exec::prefix::Prefix;
@@ -13,15 +13,6 @@ use scr_core::store::{Durability, Store, publish};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-fn said(answers: &[Answer], call: &str) -> Vec<String> {
-    let of = answers.iter().filter(|a| a.call == call);
-    of.map(|a| format!("{:?}", a.said.as_ref().map_err(|(kind, why)| (kind, why)))).collect()
-}
-
-fn run(cluster: &mut Cluster, launch: &Launch) -> Vec<Answer> {
-    cluster.launch(launch).unwrap_or_else(|why| panic!("{why}")).answers
-}
 
 /// Two nodes go away with dataset 2, the run goes on from 1 in the prefix and writes another 2, the nodes come back.
 #[test]
@@ -47,7 +38,7 @@ fn a_node_that_comes_back_old_is_never_mixed_in() {
         run(&mut cluster, &job(&hosts, flush, "r c5"));
         run(&mut cluster, &job(&hosts, flush, "r c6 f"));
     }
-    let answers = run(&mut cluster, &job(&[0, 1, 2, 3], flush, "r"));
+    let answers = run(&mut cluster, &job(&[0, 1, 2, 3], flush, "r")).answers;
     assert!(said(&answers, "have_restart").iter().all(|s| s.contains("ckpt.")), "{answers:?}");
 }
 
@@ -90,7 +81,7 @@ fn another_number_of_ranks_is_refused_and_changes_nothing() {
                 assert!(words.starts_with("Err((Lost") && words.contains(&count), "{words}");
             }
         }
-        let answers = run(&mut cluster, &job(&[0, 1, 2, 3], knobs, "r"));
+        let answers = run(&mut cluster, &job(&[0, 1, 2, 3], knobs, "r")).answers;
         assert_eq!(said(&answers, "have_restart"), vec!["Ok(\"ckpt.2\")"; 4]);
     }
 }
@@ -152,7 +143,7 @@ fn a_second_job_is_refused_only_while_the_first_lives() {
     assert!(after == before, "a job that was refused changed the prefix");
 
     cluster.clock = dead;
-    let answers = run(&mut cluster, &other);
+    let answers = run(&mut cluster, &other).answers;
     assert_eq!(said(&answers, "have_restart"), vec!["Ok(\"ckpt.1\")"; 4]);
 }
 
@@ -181,12 +172,12 @@ fn a_process_that_wakes_too_late_renames_nothing() {
             let words = said(&ended.answers, "finalize");
             assert!(words.iter().all(|w| w.contains("has taken over the prefix")), "{words:?}");
             new.trace.extend(old.trace);
-            let answers = run(&mut new, &job(&[0, 1, 2, 3].map(|n| 7 - n), flush, "r"));
+            let answers = run(&mut new, &job(&[0, 1, 2, 3].map(|n| 7 - n), flush, "r")).answers;
             assert_eq!(said(&answers, "have_restart"), vec!["Ok(\"ckpt.50\")"; 4]);
             for node in 4..8 {
                 new.wipe(node);
             }
-            let answers = run(&mut new, &job(&[4, 5, 6, 7], flush, "r"));
+            let answers = run(&mut new, &job(&[4, 5, 6, 7], flush, "r")).answers;
             assert_eq!(said(&answers, "have_restart"), vec!["Ok(\"ckpt.50\")"; 4]);
         }
     }

@@ -6,9 +6,11 @@
 //! |---|---|
 //! | `cluster` | nodes, the prefix, and how a launch runs on them |
 //! | `program` | what the application does on each rank |
+//! | `files` | which files it writes |
 //! | `oracle` | what must be there afterwards, byte for byte |
 //! | `scenario` | small jobs with a fault to be put in |
 //! | `crash`, `trouble`, `rot`, `identity` | one kind of fault each, at every place |
+//! | `layout` | ranks, nodes and files of any number and shape; schemes that nodes cannot have |
 //! | `schedules` | random ones, by seed |
 //! | `traffic` | how messages grow with ranks |
 //!
@@ -17,7 +19,9 @@
 
 mod cluster;
 mod crash;
+mod files;
 mod identity;
+mod layout;
 mod oracle;
 mod program;
 mod random;

@@ -6,39 +6,12 @@
 //! back the newest that is owed, or one that was started after it, whole; the same on all ranks.
 
 use crate::cluster::{Ended, Fault, Launch, Wanted};
+use crate::files::is_shared;
 use crate::program::{Program, Step};
-use crate::random::{Random, mix2};
 use scr_core::ErrorKind;
 use scr_core::plan::group::set_of;
 use scr_core::store::fault::What;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The files of a rank in a dataset: path below the prefix, content.
-pub(crate) fn files_of(seed: u64, dataset: &str, rank: usize) -> Vec<(String, Vec<u8>)> {
-    let name = dataset.bytes().fold(0, |hash, byte| mix2(hash, byte.into()));
-    let mut random = Random::new(mix2(mix2(seed, name), rank as u64));
-    let count = random.below(5);
-    let shared = seed.is_multiple_of(4);
-    (0..count)
-        .map(|i| {
-            let path = match random.below(3) {
-                // Every dataset has these names where the seed says so: each takes them from the one before.
-                0 if shared => format!("latest/rank{rank}.{i}"),
-                0 => format!("{dataset}.rank{rank}.{i}"),
-                1 => format!("{dataset}/rank{rank}/part.{i}"),
-                _ => format!("deep/{dataset}/{rank}/{i}/part"),
-            };
-            let size = match random.below(6) {
-                0 => 0,
-                1 => 1 + random.below(100),
-                2 => 4096,
-                _ => random.below(24_000),
-            };
-            let data = (0..size.div_ceil(8)).flat_map(|_| random.next().to_le_bytes());
-            (path, data.take(size as usize).collect())
-        })
-        .collect()
-}
 
 /// A way in which a dataset lies in the caches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -281,9 +254,9 @@ impl Oracle {
             }
         }
         for name in &ended.flushed {
-            let shared = self.seed.is_multiple_of(4);
+            let takes_names = is_shared(self.seed, name);
             for dataset in &mut self.datasets {
-                dataset.flushed = dataset.name == *name || (dataset.flushed && !shared);
+                dataset.flushed = dataset.name == *name || (dataset.flushed && !takes_names);
             }
         }
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the application does: one rank of a launch, from Init to its end, writing down every answer it gets.
 
-use crate::oracle::files_of;
+use crate::files::files_of;
 use scr_core::comm::Comm;
 use scr_core::config::Config;
 use scr_core::exec::scavenge::scavenge;
@@ -43,6 +43,12 @@ pub(crate) struct Answer {
     pub call: String,
     /// What it said, or why it failed.
     pub said: Result<String, (ErrorKind, String)>,
+}
+
+/// What every rank was told by a call.
+pub(crate) fn said(answers: &[Answer], call: &str) -> Vec<String> {
+    let of = answers.iter().filter(|a| a.call == call);
+    of.map(|a| format!("{:?}", a.said.as_ref().map_err(|(kind, why)| (kind, why)))).collect()
 }
 
 /// What all ranks were told, in the order of time.
@@ -156,7 +162,7 @@ impl Rank<'_> {
         for (file, expected) in files_of(self.seed, name, rank) {
             let path = session
                 .route_file(&self.config.prefix.join(&file))
-                .map_err(|error| format!("{name}: {file}: {error:#}"))?;
+                .map_err(|error| format!("{name}: {}: {error:#}", file.display()))?;
             // A dataset that does not fit in cache is read where it is.
             let is_in_prefix = path.starts_with(&self.config.prefix);
             let store = if is_in_prefix { &self.host.shared } else { &self.host.local };
@@ -166,7 +172,8 @@ impl Rank<'_> {
                 let at = found.iter().zip(&expected).position(|(a, b)| a != b);
                 let (got, want) = (found.len(), expected.len());
                 return Err(format!(
-                    "WRONG BYTES in {name}: {file}: {got} bytes of {want}, first difference {at:?}"
+                    "WRONG BYTES in {name}: {}: {got} bytes of {want}, first difference {at:?}",
+                    file.display()
                 ));
             }
         }

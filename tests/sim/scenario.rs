@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Small jobs, each about one part of the life of a dataset, into which faults are put.
 
-use crate::cluster::{Cluster, Knobs, Launch, Wanted};
+use crate::cluster::{Cluster, Ended, Knobs, Launch, Wanted};
 use crate::program::{Program, Step};
 use crate::random::mix2;
 
@@ -32,6 +32,8 @@ pub(crate) fn steps(words: &str) -> Program {
     let step = |word: &str| match word.split_at(1) {
         ("r", "") => Step::Restart,
         ("f", "") => Step::Finalize,
+        // A name that says of which kind its files are.
+        _ if word.contains('.') => Step::Checkpoint(word.into()),
         ("o", number) => Step::Output(format!("ckpt.{number}")),
         (_, number) => Step::Checkpoint(format!("ckpt.{number}")),
     };
@@ -41,6 +43,11 @@ pub(crate) fn steps(words: &str) -> Program {
 pub(crate) fn job(hosts: &[usize], knobs: Knobs, words: &str) -> Launch {
     let program = if words == "scavenge" { Program::Scavenge } else { steps(words) };
     Launch { hosts: hosts.to_vec(), job: "7", knobs, program, faults: Vec::new() }
+}
+
+/// Runs a launch that must go as the model says.
+pub(crate) fn run(cluster: &mut Cluster, launch: &Launch) -> Ended {
+    cluster.launch(launch).unwrap_or_else(|why| panic!("{why}"))
 }
 
 /// Every scenario of the suite.

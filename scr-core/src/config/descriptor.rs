@@ -456,6 +456,11 @@ CKPT=2 TYPE=RS SET_SIZE=255 SET_FAILURES=2\nCKPT=3 TYPE=PARTNER SET_SIZE=1";
         ");
         insta::assert_snapshot!(resolve("SCR_COPY_TYPE=RS\nSCR_SET_SIZE=2").unwrap_err(), @"u:2: SCR_COPY_TYPE=RS with 2 failures in a set of 2; allowed: fewer failures than nodes");
         assert!(resolve("SCR_COPY_TYPE=SINGLE\nSCR_SET_SIZE=1").is_ok());
+        insta::assert_snapshot!(resolve("SCR_SET_SIZE=1").unwrap_err(), @"u:1: SCR_COPY_TYPE=XOR with a set size of 1; allowed: 2 or more (or TYPE SINGLE)");
+        insta::assert_snapshot!(resolve("SCR_COPY_TYPE=RS\nSCR_SET_FAILURES=banana").unwrap_err(), @"u:2: SCR_SET_FAILURES=banana; allowed: a whole number, 1 or more");
+        insta::assert_snapshot!(resolve("SCR_COPY_TYPE=RS\nSCR_SET_FAILURES=0").unwrap_err(), @"u:2: SCR_SET_FAILURES=0; allowed: a whole number, 1 or more");
+        insta::assert_snapshot!(resolve("SCR_SET_SIZE=banana").unwrap_err(), @"u:1: SCR_SET_SIZE=banana; allowed: a whole number, 1 or more");
+        insta::assert_snapshot!(resolve("SCR_COPY_TYPE=banana").unwrap_err(), @"u:1: SCR_COPY_TYPE=banana; allowed: one of SINGLE, PARTNER, XOR, RS, FILE");
     }
 
     #[test]
