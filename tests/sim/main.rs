@@ -10,6 +10,7 @@
 //! | `oracle` | what must be there afterwards, byte for byte |
 //! | `scenario` | small jobs with a fault to be put in |
 //! | `crash`, `trouble`, `rot`, `identity` | one kind of fault each, at every place |
+//! | `stripes`, `heal` | bad blocks and lost nodes up to the last that redundancy restores |
 //! | `layout` | ranks, nodes and files of any number and shape; schemes that nodes cannot have |
 //! | `schedules` | random ones, by seed |
 //! | `traffic` | how messages grow with ranks |
@@ -20,6 +21,7 @@
 mod cluster;
 mod crash;
 mod files;
+mod heal;
 mod identity;
 mod layout;
 mod oracle;
@@ -28,6 +30,7 @@ mod random;
 mod rot;
 mod scenario;
 mod schedules;
+mod stripes;
 mod traffic;
 mod trouble;
 

@@ -4,6 +4,7 @@
 use crate::cluster::{Cluster, Ended, Knobs, Launch, Wanted};
 use crate::program::{Program, Step};
 use crate::random::mix2;
+use crate::stripes::Stripes;
 
 /// A job that has a past, and the launch in which something goes wrong.
 pub(crate) struct Scenario {
@@ -95,6 +96,16 @@ pub(crate) fn all() -> Vec<Scenario> {
             &[job(&five, rs, "c1 c2")],
             wipe_two(1, 2),
             job(&[0, 5, 6, 3, 4], rs, "r c3"),
+        ),
+        // One bad block in every stripe: what is left of the tolerance is one node.
+        build(
+            "rs heal",
+            6,
+            &[job(&five, rs, "big.1")],
+            |c| {
+                Stripes::of(c, &five, 1).spoil(c, &[], 1);
+            },
+            job(&five, rs, "r c2"),
         ),
         build(
             "partner rebuild",
