@@ -42,6 +42,43 @@ fn a_node_that_comes_back_old_is_never_mixed_in() {
     assert!(said(&answers, "have_restart").iter().all(|s| s.contains("ckpt.")), "{answers:?}");
 }
 
+/// A launch without the nodes of another one gives its dataset the same number; then nodes of both meet.
+#[test]
+fn two_datasets_of_one_number_are_two() {
+    let mut cluster = Cluster::new(6, 27);
+    run(&mut cluster, &job(&[0, 1, 2, 3], KNOBS, "c1"));
+    let old = [2, 3].map(|node| (node, cluster.nodes[node].clone_state()));
+    for node in 0..4 {
+        cluster.wipe(node);
+    }
+    let ended = run(&mut cluster, &job(&[0, 1, 4, 5], KNOBS, "c2"));
+    let starts = ended.story.iter().any(|line| line == "start dataset 1 (ckpt.2)");
+    assert!(starts, "{}", cluster.explain("dataset 1 has another number"));
+    for (node, state) in &old {
+        cluster.nodes[*node].restore(state);
+    }
+    cluster.note("nodes 2 and 3 come back as they were");
+    // The new one, beside what would complete it if they were one: it lacks one node, and is rebuilt.
+    for hosts in [[0, 1, 2, 5], [0, 1, 4, 3]] {
+        let mut cluster = cluster.fork();
+        let ended = run(&mut cluster, &job(&hosts, KNOBS, "r"));
+        assert_eq!(said(&ended.answers, "have_restart"), vec!["Ok(\"ckpt.2\")"; 4]);
+        let rebuilt = |line: &String| line.contains("(ckpt.2): rebuilt");
+        assert!(ended.story.iter().any(rebuilt), "{}", cluster.explain("nothing was rebuilt"));
+    }
+    // Half of each: neither can be had, and both are named.
+    let ended = run(&mut cluster, &job(&[0, 1, 2, 3], KNOBS, "r"));
+    for words in said(&ended.answers, "have_restart") {
+        let both = ["(ckpt.1) in cache: set 0 lost", "(ckpt.2) in cache: set 0 lost"];
+        assert!(
+            words.starts_with("Err((Lost") && both.iter().all(|b| words.contains(b)),
+            "{words}"
+        );
+    }
+    let ended = run(&mut cluster, &job(&[0, 1, 4, 5], KNOBS, "r"));
+    assert_eq!(said(&ended.answers, "have_restart"), vec!["Ok(\"ckpt.2\")"; 4]);
+}
+
 /// Numbers go on from the highest that is seen anywhere, however little is left of it.
 #[test]
 fn numbers_are_not_used_twice() {
