@@ -42,6 +42,13 @@ faults! {
     AcceptRankCount = "accept-rank-count", "a dataset of another number of ranks is taken";
     FlushUnverified = "flush-unverified", "data are flushed without comparing their checksums";
     MarkFlushedEarly = "mark-flushed-early", "the summary says flushed before the data are in the prefix";
+    WrongCoefficient = "wrong-coefficient", "one block counts with another factor in parity 1 than when it is decoded";
+    CopyOnWrongMember = "copy-on-wrong-member", "copies of node records go to the members after instead of those before";
+    SkipSourceCheck = "skip-source-check", "a block that a rebuild reads is taken whatever its checksum says";
+    SkipRestoredCheck = "skip-restored-check", "a block that was computed is written whatever its checksum says";
+    HealDataOnly = "heal-data-only", "bad parity is not looked for, so it is not made again";
+    TrustOldPart = "trust-old-part", "of two parts of one place the one that was made earlier counts";
+    EvictStronger = "evict-stronger", "a newer checkpoint pushes out one that survives more than it does";
     RestartSilentlyFromZero = "restart-silently-from-zero", "no candidate is found where good ones are";
 }
 

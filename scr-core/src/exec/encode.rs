@@ -223,7 +223,11 @@ impl Pass<'_> {
             for incoming in row.ins.iter().filter(|incoming| incoming.slot == slot) {
                 lengths[incoming.segment] = incoming.length;
             }
-            let factors: Vec<u8> = (0..segments).map(|s| self.code.coefficient(slot, s)).collect();
+            let mut factors: Vec<u8> =
+                (0..segments).map(|s| self.code.coefficient(slot, s)).collect();
+            if slot == 1 && sabotage::active(Fault::WrongCoefficient) {
+                factors[0] ^= 2;
+            }
             let parity = reed_solomon::combine(&factors, &lengths, buffer, self.block);
             if self.lane.checksums {
                 self.result.parity_checksums.push(checksum::block(parity));
