@@ -22,6 +22,15 @@ use std::time::Duration;
 /// How often the heartbeat is looked at while another job's lease is watched.
 const LOOKS: u32 = 6;
 
+/// Whose earlier launch is known to be over without a look at its heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// That of the same job: its resource manager would not have launched again otherwise.
+    SameJob,
+    /// Nobody's.
+    Nobody,
+}
+
 /// A lease that this launch holds; kept by rank 0, shared with its heartbeat.
 #[derive(Clone, Debug)]
 pub struct Holder {
@@ -36,19 +45,33 @@ impl Holder {
     /// # Errors
     /// [`ErrorKind::Refused`] when another job uses the prefix.
     pub fn take(job: &Job) -> Result<Self> {
+        Self::take_from(job, Trust::SameJob)
+    }
+
+    /// Takes the lease of the job's prefix from a launch of whatever job, which is watched for signs of life first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] when a launch uses the prefix.
+    pub fn take_from_the_dead(job: &Job) -> Result<Self> {
+        Self::take_from(job, Trust::Nobody)
+    }
+
+    fn take_from(job: &Job, trust: Trust) -> Result<Self> {
         job.prefix.prepare()?;
         let period = Duration::from_secs_f64(job.config.heartbeat_seconds.max(0.0));
-        Self::take_at(&job.prefix, &job.host, period)
+        Self::take_at(&job.prefix, &job.host, period, trust)
     }
 
     /// Its heartbeat will move every `period`, zero for never.
-    fn take_at(prefix: &Prefix, host: &Host, period: Duration) -> Result<Self> {
+    fn take_at(prefix: &Prefix, host: &Host, period: Duration, trust: Trust) -> Result<Self> {
         let path = prefix.lease_path();
         let found = read(&*prefix.store, &path);
         let epoch = match found {
             Ok(found) => {
-                let same_job = found.job_id == host.job.job_id && has_scheduler(&found);
-                if found.state == LeaseState::Held && !same_job {
+                let is_over = trust == Trust::SameJob
+                    && found.job_id == host.job.job_id
+                    && has_scheduler(&found);
+                if found.state == LeaseState::Held && !is_over {
                     watch(prefix, &*host.clock, &path, &found)?;
                 }
                 Epoch(found.epoch.0 + 1)
@@ -215,7 +238,7 @@ mod tests {
     fn try_take(store: &Mem, host: &Host, period: Duration) -> Result<Holder> {
         let prefix = Prefix::new(Arc::new(store.clone()), PathBuf::from("/prefix"), None);
         store.create_dir_all(Path::new("/prefix/.scr")).unwrap();
-        Holder::take_at(&prefix, host, period)
+        Holder::take_at(&prefix, host, period, Trust::SameJob)
     }
 
     #[test]
@@ -253,6 +276,18 @@ mod tests {
         assert_eq!(old.check().unwrap_err().kind(), ErrorKind::Refused);
         assert_eq!(old.beat().unwrap_err().kind(), ErrorKind::Refused);
         new.check().unwrap();
+    }
+
+    #[test]
+    fn a_visitor_watches_a_launch_of_the_same_job_too() {
+        let store = Mem::new();
+        let period = Duration::from_mins(1);
+        try_take(&store, &host(&store, "4711"), period).unwrap();
+        let visitor = host(&store, "4711");
+        let prefix = Prefix::new(Arc::new(store.clone()), PathBuf::from("/prefix"), None);
+        let start = visitor.clock.monotonic();
+        Holder::take_at(&prefix, &visitor, period, Trust::Nobody).unwrap();
+        assert!(visitor.clock.monotonic() >= start + 2 * period);
     }
 
     #[test]

@@ -12,17 +12,23 @@
 //! | [`rebuild`] | erased blocks computed from the others of their stripe |
 //! | [`distribute`] | files to where their rank now runs |
 //! | [`verify`] | data against the checksums of completion, and healing |
+//! | [`heal`] | the same for all that the nodes present hold, by whoever looks after them |
 //! | [`prefix`] | records in the prefix: summaries, index, current |
 //! | [`lease`], [`heartbeat`] | who may write there, and its signs of life |
 //! | [`flush`], [`fetch`] | cache to prefix, prefix to cache |
+//! | [`visit`] | work on the caches of a job that does not run |
 //! | [`scavenge`] | cache to prefix after the job |
+//! | [`audit`], [`inspect`] | how all in the caches, all in the prefix stands |
 
+pub mod audit;
 pub mod cache;
 pub mod distribute;
 pub mod encode;
 pub mod fetch;
 pub mod flush;
+pub mod heal;
 pub mod heartbeat;
+pub mod inspect;
 pub mod lease;
 pub mod prefix;
 pub mod protect;
@@ -32,6 +38,7 @@ pub mod scavenge;
 pub mod stream;
 pub mod topology;
 pub mod verify;
+pub mod visit;
 mod wire;
 
 use crate::config::Config;

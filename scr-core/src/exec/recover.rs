@@ -7,12 +7,11 @@
 
 use super::Job;
 use super::cache::{NodeReader, Part};
-use super::rebuild::{BadBlock, SetMap, bad_parity, restore};
+use super::rebuild::{SetMap, restore};
 use super::topology::broadcast;
-use super::verify::{bad_data, resize};
 use super::wire::{pack, unpack};
 use crate::comm::{Reduce, agree, collective};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::event::{EventKind, Level};
 use crate::format::node::NodeHeader;
 use crate::format::state::{PartState, Phase};
@@ -22,7 +21,7 @@ use crate::plan::join::{Ballot, Outcome};
 use crate::plan::judge::{self, Standing};
 use crate::sabotage::{self, Fault};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A dataset in one layout, as found in the caches of all nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,12 +78,21 @@ pub enum Usable {
     Unfinished,
 }
 
+/// What a judgement is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A restart: the sets that need a rebuild, where the ranks run now.
+    Restart,
+    /// A look at everything, by one rank per node: all sets, and what is lost goes to nodes that hold nothing of its set.
+    Care,
+}
+
 /// How a dataset in cache stands.
 #[derive(Debug)]
 pub struct Judged {
     /// The same on all ranks.
     pub usable: Usable,
-    /// The sets of which a member is, or shall be, on this node and which need a rebuild.
+    /// The sets of which a member is, or shall be, on this node: those that need a rebuild, or all, as the purpose is.
     pub maps: Vec<SetMap>,
 }
 
@@ -157,12 +165,7 @@ fn merge(all: impl Iterator<Item = Cached>) -> Vec<Cached> {
 ///
 /// # Collective
 /// On all ranks, with equal `cached`.
-pub fn judge(job: &Job, cached: &Cached, local: &Local) -> Result<Judged> {
-    judge_sets(job, cached, local, false)
-}
-
-/// With `all`, the maps of all sets are made, not only of those that need a rebuild.
-fn judge_sets(job: &Job, cached: &Cached, local: &Local, all: bool) -> Result<Judged> {
+pub fn judge(job: &Job, cached: &Cached, local: &Local, purpose: Purpose) -> Result<Judged> {
     if cached.is_unfinished() {
         return Ok(Judged { usable: Usable::Unfinished, maps: Vec::new() });
     }
@@ -221,14 +224,14 @@ fn judge_sets(job: &Job, cached: &Cached, local: &Local, all: bool) -> Result<Ju
             Usable::Lost { why: String::from_utf8_lossy(&why).into_owned() }
         }
     };
-    if all {
+    if purpose == Purpose::Care {
         for &set in sets.keys() {
             missing.entry(set).or_default();
         }
     }
     let maps = match usable {
-        Usable::Rebuildable { .. } => homes(job, &sets, &missing)?,
-        Usable::Whole if all => homes(job, &sets, &missing)?,
+        Usable::Rebuildable { .. } => homes(job, &sets, &missing, purpose)?,
+        Usable::Whole if purpose == Purpose::Care => homes(job, &sets, &missing, purpose)?,
         _ => Vec::new(),
     };
     Ok(Judged { usable, maps })
@@ -273,11 +276,13 @@ fn judge_set(set: u32, facts: &BTreeMap<u32, Fact>) -> Standing {
 
 /// Finds a home for every missing member, and tells the nodes concerned who is where.
 ///
-/// The home of a missing member is the node that runs its lowest rank now.
+/// The home of a missing member is the node that runs its lowest rank now; in [`Purpose::Care`] nodes run no ranks of the
+/// application, and one that holds nothing of the set is better.
 fn homes(
     job: &Job,
     sets: &BTreeMap<u32, BTreeMap<u32, Fact>>,
     missing: &BTreeMap<u32, Vec<u32>>,
+    purpose: Purpose,
 ) -> Result<Vec<SetMap>> {
     let world = &*job.topology.world;
     let mut maps: BTreeMap<u32, SetMap> = BTreeMap::new();
@@ -293,9 +298,16 @@ fn homes(
                 home.clone_from(&fact.ranks);
             }
         }
+        let mut taken: BTreeSet<usize> =
+            facts.values().flat_map(|fact| &fact.ranks).map(|&rank| rank as usize).collect();
         for &member in lost {
             let first = header.members[member as usize].first().map_or(0, |&(rank, _)| rank);
-            questions.push((first as usize % world.size(), pack(&(*set, member))));
+            let mut home = first as usize % world.size();
+            if purpose == Purpose::Care && taken.contains(&home) {
+                home = (0..world.size()).find(|rank| !taken.contains(rank)).unwrap_or(home);
+            }
+            taken.insert(home);
+            questions.push((home, pack(&(*set, member))));
         }
         let whole = SetMap::whole(header.clone(), homes);
         maps.insert(*set, SetMap { missing: lost.clone(), ..whole });
@@ -397,69 +409,6 @@ pub fn complete(job: &Job, cached: &Cached, judged: &Judged, local: &Local) -> R
         }
     }
     Ok(())
-}
-
-/// Compares all data and parity of a dataset with their checksums, wherever they are, and restores what is bad; returns
-/// whether anything was.
-///
-/// # Collective
-/// On all ranks, with the parts of `one` committed.
-///
-/// # Errors
-/// [`ErrorKind::Lost`] when more is bad than redundancy can restore; what kept this rank from it, or
-/// [`ErrorKind::PeerFailed`]. Nothing is removed then.
-pub fn heal(job: &Job, one: &Cached, local: &Local) -> Result<bool> {
-    let world = &*job.topology.world;
-    let Judged { usable, mut maps } = judge_sets(job, one, local, true)?;
-    match usable {
-        Usable::Whole => {}
-        Usable::Rebuildable { .. } => return Err(Error::new(ErrorKind::Lost, "it is not whole")),
-        Usable::Lost { why } => return Err(Error::new(ErrorKind::Lost, why)),
-        Usable::Unfinished => return Err(Error::new(ErrorKind::Lost, "it was never finished")),
-    }
-    let (found, resized) = agree(world, bad_here(job, &maps))?;
-    let mut count = [found.len() as u64, u64::from(resized)];
-    world.all_reduce(Reduce::Sum, &mut count)?;
-    if count[0] == 0 {
-        return Ok(count[1] > 0);
-    }
-    let healed = restore(job, &mut maps, &found)?;
-    agree(world, healed)?;
-    if job.is_first() {
-        let (id, scheme) = (one.header.id, one.scheme);
-        let text = format!("dataset {id}: {} corrupt block(s) restored from {scheme}", count[0]);
-        job.host.tell(EventKind::RebuildSuccess, Level::Warning, text);
-    }
-    Ok(true)
-}
-
-/// The bad blocks in this rank's share of the parts on its node, each with the position of its set; and whether a file had
-/// another size.
-fn bad_here(job: &Job, maps: &[SetMap]) -> Result<(Vec<(usize, BadBlock)>, bool)> {
-    let (lane, lanes) = (job.topology.lane(), job.topology.ranks.len());
-    let (mut found, mut resized) = (Vec::new(), false);
-    for (at, map) in maps.iter().enumerate() {
-        for (member, part, _) in map.hosted(job) {
-            let reader = part.node()?;
-            let header = reader.header();
-            if !header.has_checksums || sabotage::active(Fault::IgnoreDataChecksum) {
-                continue;
-            }
-            let mut index = 0;
-            reader.sections(&mut |section| {
-                if index % lanes == lane {
-                    resized |= resize(&part, &section)?;
-                    let block = header.block_bytes;
-                    let data = bad_data(&part, &section, member as u32, index, block)?;
-                    let parity = bad_parity(&part, header, &section, index)?;
-                    found.extend(data.into_iter().chain(parity).map(|bad| (at, bad)));
-                }
-                index += 1;
-                Ok(true)
-            })?;
-        }
-    }
-    Ok((found, resized))
 }
 
 /// The members that were rebuilt on this node, with their maps.

@@ -6,18 +6,15 @@
 
 use super::Job;
 use super::flush::{Cargo, flush};
-use super::heartbeat::Heartbeat;
+use super::heal::heal;
 use super::lease::Holder;
-use super::recover::{self, Cached, Local, Usable};
-use super::topology::{Topology, broadcast};
+use super::recover::{self, Cached, Local, Purpose, Usable};
+use super::visit::{Taking, visit};
 use super::wire::{pack, unpack};
 use crate::comm::{Comm, agree, collective};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
-use crate::exec::cache::Cache;
-use crate::exec::prefix::Prefix;
-use crate::format::lease::LeaseState;
 use crate::format::state::PartState;
 use crate::host::Host;
 use crate::id::{DatasetId, DatasetName, Epoch};
@@ -43,25 +40,7 @@ pub struct Saved {
 /// # Errors
 /// [`ErrorKind::Refused`] when another launch uses the prefix. What can be saved in spite of trouble elsewhere is saved.
 pub fn scavenge(world: Box<dyn Comm>, host: Host, config: Config) -> Result<Vec<Saved>> {
-    let topology = Topology::new(world, host.job.node.clone())?;
-    let cache = Cache::of(&host, &config);
-    let prefix = Prefix::new(host.shared.clone(), config.prefix.clone(), config.task.as_deref());
-    let mut job = Job { epoch: Epoch(0), topology, host, config, cache, prefix };
-    let lease = if job.is_first() { Holder::take(&job).map(Some) } else { Ok(None) };
-    let lease = agree(&*job.topology.world, lease)?;
-    let epoch = lease.as_ref().map_or(Epoch(0), Holder::epoch);
-    job.epoch = broadcast(&*job.topology.world, &epoch)?;
-    let heartbeat = Heartbeat::of_lease(&job, lease.clone());
-    let prepared = agree(&*job.topology.world, job.cache.prepare());
-    let saved = prepared.and_then(|()| save_all(&job, lease.as_ref()));
-    drop(heartbeat);
-    if let Some(lease) = lease
-        && let Err(error) = lease.give_back(LeaseState::Released)
-    {
-        let text = format!("the prefix is not given back: {error:#}");
-        job.host.tell(EventKind::Message, Level::Warning, text);
-    }
-    saved
+    visit(world, host, config, Taking::OwnLease, save_all)
 }
 
 fn save_all(job: &Job, lease: Option<&Holder>) -> Result<Vec<Saved>> {
@@ -107,7 +86,7 @@ fn try_save(job: &Job, lease: Option<&Holder>, one: &Cached, local: &Local) -> R
     if let Some(reason) = &one.condemned {
         return Err(Error::new(ErrorKind::Invalid, format!("set aside: {reason}")));
     }
-    let judged = recover::judge(job, one, local)?;
+    let judged = recover::judge(job, one, local, Purpose::Restart)?;
     match &judged.usable {
         Usable::Whole | Usable::Rebuildable { .. } => {}
         Usable::Unfinished => return Err(Error::new(ErrorKind::Lost, "it was never finished")),
@@ -118,7 +97,7 @@ fn try_save(job: &Job, lease: Option<&Holder>, one: &Cached, local: &Local) -> R
         Err(error) if error.kind() != ErrorKind::Communication => {
             // Bad data are as good as lost: redundancy may give them back.
             let scanned = agree(&*job.topology.world, job.cache.scan())?;
-            if !recover::heal(job, one, &scanned.0)? {
+            if !heal(job, one, &scanned.0)?.touches_data() {
                 return Err(error);
             }
             load_and_flush(job, lease, one)

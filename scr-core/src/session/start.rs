@@ -12,12 +12,13 @@ use crate::event::{EventKind, Level};
 use crate::exec::Job;
 use crate::exec::cache::Cache;
 use crate::exec::distribute;
+use crate::exec::heal::heal;
 use crate::exec::heartbeat::Heartbeat;
 use crate::exec::lease::Holder;
 use crate::exec::prefix::Prefix;
 use crate::exec::protect::Protected;
 use crate::exec::protect::sizes_of;
-use crate::exec::recover::{self, Cached, Local, Usable};
+use crate::exec::recover::{self, Cached, Local, Purpose, Usable};
 use crate::exec::topology::{Topology, broadcast};
 use crate::format::Place;
 use crate::format::current::Current;
@@ -191,7 +192,7 @@ impl Session {
             self.remember(one, local, found, Standing::Condemned)?;
             return Ok(None);
         }
-        let judged = recover::judge(&self.job, one, local)?;
+        let judged = recover::judge(&self.job, one, local, Purpose::Restart)?;
         match &judged.usable {
             Usable::Unfinished => {
                 self.report(one, Verdict::Discarded, "never finished".into());
@@ -273,7 +274,7 @@ impl Session {
         };
         match attempt(local) {
             Err(error) if error.kind() != ErrorKind::Communication => {
-                if !recover::heal(&self.job, one, local)? {
+                if !heal(&self.job, one, local)?.touches_data() {
                     return Err(error);
                 }
                 attempt(&self.scan()?)
