@@ -5,7 +5,7 @@ use scr_core::ErrorKind;
 
 /// All went well; for `scr run`, the application did its work.
 pub(crate) const SUCCESS: u8 = 0;
-/// The answer is no: there is nothing to report.
+/// The answer is no: there is nothing to report, or something is bad.
 pub(crate) const NO: u8 = 1;
 /// The command line, or a configuration value, is wrong.
 pub(crate) const USAGE: u8 = 2;

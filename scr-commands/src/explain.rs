@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `scr explain`: why the last restart took what it took, and what the prefix holds now.
 
-use crate::files::{list, list_deep, name_of, read_record};
+use crate::files::{absolute, list, list_deep, name_of, read_record};
 use crate::output::{print, print_json};
 use crate::prefix::Prefix;
 use crate::{exit, index, time};
@@ -107,11 +107,6 @@ fn cached(bases: &[PathBuf], prefix: &Path) -> Result<Vec<CachedPart>> {
         })
     });
     Ok(parts)
-}
-
-fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path)
-        .map_err(|error| Error::new(ErrorKind::Io, format!("{}: {error}", path.display())))
 }
 
 /// What the caches of this machine hold, a line for each part.

@@ -88,6 +88,12 @@ pub(crate) fn list_deep(path: &Path, depth: u32) -> Result<Vec<PathBuf>> {
     Ok(level)
 }
 
+/// A path as the library sees it in this working directory.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(|error| Error::new(ErrorKind::Io, format!("{}: {error}", path.display())))
+}
+
 /// The last component of a path as text.
 pub(crate) fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()

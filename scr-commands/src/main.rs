@@ -17,6 +17,7 @@ mod run;
 #[cfg(test)]
 mod samples;
 mod time;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -35,10 +36,11 @@ Examples:
   scr run --nodes 4 --spares 1 --runs 3 mpirun -n 4 ./app
   scr index              the checkpoints of this directory
   scr explain            why the last restart took the one it took
+  scr verify             whether what is in prefix and caches is what it was
   scr halt               stop the job cleanly after its next checkpoint
 
-Exit status: 0 success, 1 nothing to tell, 2 wrong usage, 65 missing or damaged, 69 not
-available, 70 and 71 failures of scr or the system; scr run returns the application's own."
+Exit status: 0 success, 1 nothing to tell or (verify) something bad, 2 wrong usage, 65 missing
+or damaged, 69 not available, 70 and 71 failures of scr or the system; scr run returns the application's own."
 )]
 struct Commands {
     #[command(subcommand)]
@@ -53,6 +55,8 @@ enum Command {
     Index(index::Arguments),
     /// Tell why the last restart took what it took
     Explain(explain::Arguments),
+    /// Compare what is in prefix and caches with its checksums, heal caches
+    Verify(verify::Arguments),
     /// Ask a job to stop cleanly
     Halt(halt::Arguments),
     /// Show a record
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => ("scr run", run::main(arguments)),
         Command::Index(arguments) => ("scr index", index::main(arguments)),
         Command::Explain(arguments) => ("scr explain", explain::main(arguments)),
+        Command::Verify(arguments) => ("scr verify", verify::main(arguments)),
         Command::Halt(arguments) => ("scr halt", halt::main(arguments)),
         Command::Print(arguments) => ("scr print", print::main(arguments)),
         Command::KillNode(arguments) => ("scr kill-node", run::kill_node::kill(arguments)),
