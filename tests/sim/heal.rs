@@ -215,6 +215,35 @@ fn bad_redundancy_is_made_again_while_nothing_is_lost() {
     }
 }
 
+/// A record has as many copies as losses are survived; one good one is enough to make a lost node's part again.
+#[test]
+fn one_good_copy_of_a_record_is_enough() {
+    let hosts = [0, 1, 2, 3, 4];
+    for scheme in [Wanted::Rs(2), Wanted::Rs(3)] {
+        let knobs = one_set(scheme, 0);
+        let mut base = Cluster::new(10, 50);
+        run(&mut base, &job(&hosts, knobs, "c1"));
+        let copies = Stripes::of(&base, &hosts, 1).copies();
+        for lost in hosts {
+            let name = format!("copy.{lost}");
+            let its: Vec<_> = copies.iter().filter(|(_, path)| path.ends_with(&name)).collect();
+            assert_eq!(its.len(), survives(scheme));
+            for good in 0..its.len() {
+                let mut cluster = base.fork();
+                for (at, (node, path)) in its.iter().enumerate().filter(|(at, _)| *at != good) {
+                    cluster.note(format!("copy {at} of the record of node {lost} is cut"));
+                    cluster.nodes[*node].truncate(path, 100).unwrap();
+                }
+                cluster.wipe(lost);
+                let now = replaced(&hosts, &[lost], 5);
+                run(&mut cluster, &job(&now, knobs, "r"));
+                cluster.wipe((lost + 1) % 5);
+                run(&mut cluster, &job(&now, knobs, "r"));
+            }
+        }
+    }
+}
+
 /// A block made of parity that was wrong from the start must not be handed back, whatever the checksum of the parity says.
 #[test]
 fn parity_that_was_wrong_from_the_start_is_never_taken_for_data() {

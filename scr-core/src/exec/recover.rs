@@ -309,8 +309,16 @@ fn homes(
             taken.insert(home);
             questions.push((home, pack(&(*set, member))));
         }
+        // Not any copy will do: of several, some may have rotted.
+        let has_copy = |fact: &Fact, member| {
+            fact.header.is_ok() && fact.copies.iter().any(|&(of, _)| of == member)
+        };
+        let holder = |&member: &u32| {
+            Some((member, facts.values().find(|fact| has_copy(fact, member))?.member))
+        };
+        let holders = lost.iter().filter_map(holder).collect();
         let whole = SetMap::whole(header.clone(), homes);
-        maps.insert(*set, SetMap { missing: lost.clone(), ..whole });
+        maps.insert(*set, SetMap { missing: lost.clone(), holders, ..whole });
     }
     let asked = collective::route(world, questions)?;
     let answers = asked

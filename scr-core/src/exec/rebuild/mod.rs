@@ -30,7 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::node::NodeHeader;
 use crate::sabotage::{self, Fault};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A redundancy set of a dataset, and where its members are now.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub struct SetMap {
     pub homes: Vec<Vec<u32>>,
     /// The members of which nothing is left.
     pub missing: Vec<u32>,
+    /// For each of them, a member that has a good copy of its node record.
+    pub holders: BTreeMap<u32, u32>,
     /// The blocks that are known to be bad.
     pub bad: BTreeSet<BadBlock>,
 }
@@ -80,7 +82,8 @@ impl BadBlock {
 impl SetMap {
     /// A set of which nothing is missing.
     pub fn whole(header: NodeHeader, homes: Vec<Vec<u32>>) -> Self {
-        Self { header, homes, missing: Vec::new(), bad: BTreeSet::new() }
+        let (missing, holders, bad) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        Self { header, homes, missing, holders, bad }
     }
 
     /// The part of `member` on this node.

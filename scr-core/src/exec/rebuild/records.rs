@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Node records of lost members, from their copies.
 
-use super::SetMap;
+use super::{SetMap, lost};
 use crate::comm::{Comm, In, Out};
 use crate::error::{Error, Result};
 use crate::exec::cache::Part;
@@ -27,18 +27,13 @@ pub(super) fn pass(job: &Job, map: &SetMap) -> Result<Result<()>> {
     let n = map.homes.len();
     let copies = map.header.place.scheme.tolerance() as usize;
     for &member in &map.missing {
-        let member = member as usize;
-        records.make_directory(member)?;
-        // The members before it hold the copies of its record.
-        let holders = (1..=copies).map(|distance| (member + n - distance % n) % n);
-        let holder = holders.into_iter().find(|h| !map.missing.contains(&(*h as u32)));
-        if let Some(holder) = holder {
-            records.pass(
-                holder,
-                &|part| part.copy_path(member as u32),
-                member,
-                &Part::node_path,
-            )?;
+        records.make_directory(member as usize)?;
+        if let Some(&holder) = map.holders.get(&member) {
+            let source = |part: &Part| part.copy_path(member);
+            records.pass(holder as usize, &source, member as usize, &Part::node_path)?;
+        } else {
+            let text = format!("no good copy of the node record of member {member} is left");
+            records.note(Err(lost(text)));
         }
     }
     for &member in &map.missing {
