@@ -43,7 +43,7 @@ faults! {
     FlushUnverified = "flush-unverified", "data are flushed without comparing their checksums";
     MarkFlushedEarly = "mark-flushed-early", "the summary says flushed before the data are in the prefix";
     WrongCoefficient = "wrong-coefficient", "one block counts with another factor in parity 1 than when it is decoded";
-    CopyOnWrongMember = "copy-on-wrong-member", "copies of node records go to the members after instead of those before";
+    ForgetSecondParity = "forget-second-parity", "the second parity of a stripe is never written";
     SkipSourceCheck = "skip-source-check", "a block that a rebuild reads is taken whatever its checksum says";
     SkipRestoredCheck = "skip-restored-check", "a block that was computed is written whatever its checksum says";
     HealDataOnly = "heal-data-only", "bad parity is not looked for, so it is not made again";

@@ -232,6 +232,9 @@ impl Pass<'_> {
             if self.lane.checksums {
                 self.result.parity_checksums.push(checksum::block(parity));
             }
+            if slot == 1 && sabotage::active(Fault::ForgetSecondParity) {
+                continue;
+            }
             let geometry = self.lane.geometry;
             let is_last = row.number + 1 == geometry.rows() && slot + 1 == geometry.parities();
             if is_last && sabotage::active(Fault::SkipParity) {

@@ -363,10 +363,7 @@ fn give_copies(job: &Job, set: &RedundancySet, part: &Part, copies: usize) -> Re
     let mut outcome = Ok(());
     for distance in 1..=copies.min(leaders.size() - 1) {
         let (me, n) = (leaders.rank(), leaders.size());
-        let (mut to, mut from) = ((me + n - distance) % n, (me + distance) % n);
-        if sabotage::active(Fault::CopyOnWrongMember) {
-            std::mem::swap(&mut to, &mut from);
-        }
+        let (to, from) = ((me + n - distance) % n, (me + distance) % n);
         let given = shift(
             leaders,
             &*job.cache.store,
