@@ -26,7 +26,7 @@ VERSION_NUMBERS := $(firstword $(subst -, ,$(VERSION)))
 build: ## build the libraries and commands, optimised
 	$(CARGO) build --release --locked -p scr-capi -p scr-commands
 
-demo: ## lose a node of a running job, and see it end with the right result (SEED=n, BREAK=1)
+demo: ## lose nodes of a running job, and see it end with the right result (SEED=n, BREAK=1)
 	scripts/setup --for demo
 	$(MAKE) build
 	scripts/demo
