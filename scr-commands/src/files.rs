@@ -90,8 +90,7 @@ pub(crate) fn list_deep(path: &Path, depth: u32) -> Result<Vec<PathBuf>> {
 
 /// A path as the library sees it in this working directory.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path)
-        .map_err(|error| Error::new(ErrorKind::Io, format!("{}: {error}", path.display())))
+    std::path::absolute(path).map_err(|error| Error::io("find", path, &error))
 }
 
 /// The last component of a path as text.

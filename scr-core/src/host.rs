@@ -69,6 +69,32 @@ impl Host {
     }
 }
 
+#[cfg(test)]
+impl Host {
+    /// A node of a test: its own storage and the prefix are in memory, nobody listens, time stands still.
+    pub(crate) fn in_memory(
+        node: impl Into<String>,
+        local: &crate::store::mem::Mem,
+        shared: &crate::store::mem::Mem,
+    ) -> Self {
+        Self {
+            local: Arc::new(local.clone()),
+            shared: Arc::new(shared.clone()),
+            clock: Arc::new(crate::clock::ManualClock::default()),
+            sink: Arc::new(crate::event::Silent),
+            job: JobInfo {
+                job_id: JobId::new("7"),
+                user: UserName::new("ann"),
+                node: NodeName::new(node),
+                end_unix_seconds: None,
+            },
+            random,
+            directory: "/prefix".into(),
+            background: false,
+        }
+    }
+}
+
 /// 128 random bits of the operating system.
 pub fn random() -> [u8; 16] {
     let mut bytes = [0; 16];

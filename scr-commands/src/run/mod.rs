@@ -16,7 +16,7 @@ mod supervise;
 pub(crate) use options::Arguments;
 
 use crate::environment::variable;
-use crate::files::{list, name_of, store};
+use crate::files::{absolute, list, name_of, store};
 use crate::launcher::{self, Additions, Launcher};
 use crate::output::{complain, count, join, say};
 use crate::prefix::Prefix;
@@ -412,10 +412,6 @@ fn is_finalized(before: Option<&Lease>, after: Option<&Lease>) -> bool {
 
 fn seconds(value: f64) -> Duration {
     Duration::try_from_secs_f64(value).unwrap_or_default()
-}
-
-fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|error| Error::io("find", path, &error))
 }
 
 /// Makes the run directory, and refuses one that somebody else has put there.

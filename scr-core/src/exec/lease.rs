@@ -205,30 +205,15 @@ fn watch(prefix: &Prefix, clock: &dyn Clock, path: &std::path::Path, found: &Lea
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::ManualClock;
-    use crate::event::Silent;
-    use crate::host::JobInfo;
-    use crate::id::{JobId, NodeName, UserName};
+    use crate::id::JobId;
     use crate::store::mem::Mem;
     use crate::store::publish;
     use std::path::Path;
 
     fn host(store: &Mem, job: &str) -> Host {
-        Host {
-            local: Arc::new(store.clone()),
-            shared: Arc::new(store.clone()),
-            clock: Arc::new(ManualClock::new(Duration::from_secs(1_700_000_000))),
-            sink: Arc::new(Silent),
-            job: JobInfo {
-                job_id: JobId::new(job),
-                user: UserName::new("u"),
-                node: NodeName::new("n"),
-                end_unix_seconds: None,
-            },
-            random: crate::host::random,
-            directory: PathBuf::from("/prefix"),
-            background: false,
-        }
+        let mut host = Host::in_memory("n", store, store);
+        host.job.job_id = JobId::new(job);
+        host
     }
 
     fn take(store: &Mem, job: &str) -> Holder {

@@ -137,17 +137,13 @@ impl Drop for Restart<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::ManualClock;
     use crate::comm::Comm;
     use crate::comm::solo::Solo;
     use crate::comm::thread::{Scheduler, World};
     use crate::config::Layers;
-    use crate::event::Silent;
-    use crate::host::{Host, JobInfo};
-    use crate::id::{JobId, NodeName, UserName};
+    use crate::host::Host;
     use crate::store::mem::Mem;
     use crate::store::{Access, Store};
-    use std::sync::Arc;
 
     const CHECKPOINT: Flags = Flags { checkpoint: true, output: false };
 
@@ -156,21 +152,7 @@ mod tests {
         let settings = settings.map(|(name, value)| (name.to_string(), value.to_string()));
         let (config, _) = Layers::new("/prefix", settings).resolve().unwrap();
         shared.create_dir_all(Path::new("/prefix")).unwrap();
-        let host = Host {
-            local: Arc::new(local.clone()),
-            shared: Arc::new(shared.clone()),
-            clock: Arc::new(ManualClock::default()),
-            sink: Arc::new(Silent),
-            job: JobInfo {
-                job_id: JobId::new("7"),
-                user: UserName::new("ann"),
-                node: NodeName::new("n0"),
-                end_unix_seconds: None,
-            },
-            random: crate::host::random,
-            directory: "/prefix".into(),
-            background: false,
-        };
+        let host = Host::in_memory("n0", local, shared);
         Session::init(world, host, config).unwrap()
     }
 

@@ -2,17 +2,12 @@
 //! Promises that span several calls, or several launches on different nodes.
 
 use super::*;
-use crate::clock::ManualClock;
 use crate::comm::thread::{Scheduler, World};
 use crate::config::Layers;
-use crate::event::Silent;
 use crate::format::Scheme;
 use crate::format::summary::PrefixState;
-use crate::host::JobInfo;
-use crate::id::{JobId, NodeName, UserName};
 use crate::store::mem::Mem;
 use crate::store::{Access, Store};
-use std::sync::Arc;
 
 const CHECKPOINT: Flags = Flags { checkpoint: true, output: false };
 const FILE_BYTES: usize = 100_000;
@@ -54,21 +49,7 @@ impl Machine {
         let (config, _) = layers.resolve().unwrap();
         let ranks = World::new(nodes.len(), Scheduler::Seeded(1)).run(|world| {
             let (rank, node) = (world.rank(), nodes[world.rank()]);
-            let host = Host {
-                local: Arc::new(self.local[node].clone()),
-                shared: Arc::new(self.shared.clone()),
-                clock: Arc::new(ManualClock::default()),
-                sink: Arc::new(Silent),
-                job: JobInfo {
-                    job_id: JobId::new("7"),
-                    user: UserName::new("ann"),
-                    node: NodeName::new(format!("n{node}")),
-                    end_unix_seconds: None,
-                },
-                random: crate::host::random,
-                directory: "/prefix".into(),
-                background: false,
-            };
+            let host = Host::in_memory(format!("n{node}"), &self.local[node], &self.shared);
             let mut session = Session::init(world, host, config.clone()).unwrap();
             body(&mut session, rank, &self.local[node])
         });

@@ -2,10 +2,8 @@
 //! Damage to a dataset in the caches of four nodes: what is told of it, and what a repair makes of it.
 
 use super::*;
-use crate::clock::ManualClock;
 use crate::comm::thread::{Scheduler, World};
 use crate::config::CopyType;
-use crate::event::Silent;
 use crate::exec::Job;
 use crate::exec::cache::{Cache, Part};
 use crate::exec::fetch;
@@ -14,12 +12,10 @@ use crate::exec::prefix::Prefix;
 use crate::exec::protect::{Request, look_up, protect};
 use crate::exec::topology::{RedundancySet, Topology};
 use crate::format::Place;
-use crate::host::JobInfo;
-use crate::id::{DatasetId, DatasetIdentity, DatasetName, Epoch, JobId, NodeName, UserName};
+use crate::id::{DatasetId, DatasetIdentity, DatasetName, Epoch};
 use crate::store::mem::Mem;
 use crate::store::{Access, Store};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 const NODES: usize = 4;
 const RANKS_PER_NODE: usize = 2;
@@ -47,21 +43,7 @@ impl Machine {
     }
 
     fn host(&self, node: usize) -> Host {
-        Host {
-            local: Arc::new(self.nodes[node].clone()),
-            shared: Arc::new(self.shared.clone()),
-            clock: Arc::new(ManualClock::default()),
-            sink: Arc::new(Silent),
-            job: JobInfo {
-                job_id: JobId::new("7"),
-                user: UserName::new("ann"),
-                node: NodeName::new(format!("n{node}")),
-                end_unix_seconds: None,
-            },
-            random: crate::host::random,
-            directory: "/prefix".into(),
-            background: false,
-        }
+        Host::in_memory(format!("n{node}"), &self.nodes[node], &self.shared)
     }
 
     fn job(&self, world: Box<dyn Comm>, node_of: impl Fn(usize) -> usize) -> Job {

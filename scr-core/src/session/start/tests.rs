@@ -2,33 +2,14 @@
 //! What a launch makes of layouts that a launch before it left half moved.
 
 use super::*;
-use crate::clock::ManualClock;
 use crate::comm::thread::{Scheduler, World};
 use crate::config::Layers;
-use crate::event::Silent;
-use crate::host::JobInfo;
-use crate::id::{JobId, UserName};
 use crate::session::Flags;
 use crate::store::mem::Mem;
 use crate::store::{Access, Store};
-use std::sync::Arc;
 
 fn host(node: usize, local: &Mem, shared: &Mem) -> Host {
-    Host {
-        local: Arc::new(local.clone()),
-        shared: Arc::new(shared.clone()),
-        clock: Arc::new(ManualClock::default()),
-        sink: Arc::new(Silent),
-        job: JobInfo {
-            job_id: JobId::new("7"),
-            user: UserName::new("ann"),
-            node: NodeName::new(format!("n{node}")),
-            end_unix_seconds: None,
-        },
-        random: crate::host::random,
-        directory: "/prefix".into(),
-        background: false,
-    }
+    Host::in_memory(format!("n{node}"), local, shared)
 }
 
 /// Runs `body` on three ranks; rank r is on the r-th of `nodes`.
