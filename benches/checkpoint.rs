@@ -47,7 +47,8 @@ fn print(quick: bool) -> io::Result<()> {
 }
 
 /// The schemes to measure: name, with checksums.
-const PROTECTIONS: [(&str, bool); 3] = [("SINGLE", true), ("XOR", true), ("XOR", false)];
+const PROTECTIONS: [(&str, bool); 5] =
+    [("SINGLE", true), ("PARTNER", true), ("XOR", true), ("XOR", false), ("RS", true)];
 
 fn label(case: &Case) -> String {
     let checksums = if case.checksums { "" } else { ", no checksums" };
