@@ -157,15 +157,31 @@ impl Cache {
         Part { store: self.store.clone(), dir }
     }
 
-    /// Where the part of `dataset` at `place` is rebuilt before it takes its name.
-    pub fn rebuilding(&self, dataset: &DatasetHeader, place: &Place) -> Part {
-        let dir = self.root(0).join(name_of("rebuild", dataset, place));
+    /// Where the part of `dataset` at `place` is rebuilt, in the store with this position, before it takes its name.
+    pub fn rebuilding(&self, position: usize, dataset: &DatasetHeader, place: &Place) -> Part {
+        let dir = self.root(position).join(name_of("rebuild", dataset, place));
         Part { store: self.store.clone(), dir }
     }
 
-    /// The name that a part takes when it is rebuilt.
-    pub fn rebuilt(&self, dataset: &DatasetHeader, place: &Place) -> Part {
-        self.part_in(0, dataset, place)
+    /// Gives a part that was rebuilt in the store with this position its name, for all to find.
+    ///
+    /// What is left of unreadable parts of that name makes room, in every store: the first one found counts.
+    pub fn publish_rebuilt(
+        &self,
+        position: usize,
+        dataset: &DatasetHeader,
+        place: &Place,
+    ) -> Result<()> {
+        for old in 0..self.stores() {
+            self.discard(&self.part_in(old, dataset, place).dir)?;
+        }
+        let rebuilt = self.rebuilding(position, dataset, place);
+        self.store.rename(&rebuilt.dir, &self.part_in(position, dataset, place).dir)
+    }
+
+    /// The store that holds a part.
+    pub fn position_of(&self, part: &Part) -> usize {
+        self.roots.iter().position(|root| part.dir.starts_with(root)).unwrap_or(0)
     }
 
     /// All parts whose state can be read, and the reasons for which others cannot.

@@ -258,12 +258,10 @@ fn judge_set(set: u32, facts: &BTreeMap<u32, Fact>) -> Standing {
     let (scheme, members) =
         header.map_or((Scheme::Single, 0), |h| (h.place.scheme, h.members.len() as u32));
     let mut told = Vec::new();
-    for fact in facts.values() {
-        // A part without a readable node record is as good as missing.
-        if fact.header.is_ok() {
-            let (member, node, phase) = (fact.member, fact.node.clone(), fact.phase.clone());
-            told.push(judge::Fact::Part { member, node, phase });
-        }
+    // A part without a readable node record is as good as missing, and a rebuild takes nothing from it.
+    for fact in facts.values().filter(|fact| fact.header.is_ok()) {
+        let (member, node, phase) = (fact.member, fact.node.clone(), fact.phase.clone());
+        told.push(judge::Fact::Part { member, node, phase });
         for (member, node) in &fact.copies {
             let (member, node) = (*member, node.clone());
             told.push(judge::Fact::RecordCopy { member, node, held_by: fact.member });
@@ -371,19 +369,24 @@ pub fn complete(job: &Job, cached: &Cached, judged: &Judged, local: &Local) -> R
         event
     };
     let mut blocks = 0;
+    let mut maps = judged.maps.clone();
     if rebuilding {
+        let store = store_of(job, cached, local)?;
+        for map in &mut maps {
+            map.store = store;
+        }
         if job.is_first() {
             let (id, name) = (cached.header.id, &cached.header.name);
             let text = format!("dataset {id} ({name}): rebuild what {lost} lost node(s) held");
             job.host.sink.tell(&event(EventKind::RebuildStart, Level::Note, text));
         }
         if sabotage::active(Fault::RebuildInPlace) && job.is_leader() {
-            for (map, member) in rebuilt(job, judged) {
+            for (map, member) in rebuilt(job, &maps) {
                 job.cache.store.create_dir_all(&map.part(job, member, true).dir)?;
             }
-            publish_rebuilt(job, judged)?;
+            publish_rebuilt(job, &maps)?;
         }
-        let rebuilt = restore(job, &mut judged.maps.clone(), &[])?;
+        let rebuilt = restore(job, &mut maps.clone(), &[])?;
         match agree(world, rebuilt) {
             Ok(count) => blocks = count,
             Err(error) => {
@@ -391,11 +394,11 @@ pub fn complete(job: &Job, cached: &Cached, judged: &Judged, local: &Local) -> R
                     let text = format!("dataset {} cannot be rebuilt: {error:#}", cached.header.id);
                     job.host.sink.tell(&event(EventKind::RebuildFail, Level::Error, text));
                 }
-                discard_attempt(job, judged);
+                discard_attempt(job, &maps);
                 return Err(error);
             }
         }
-        let published = if job.is_leader() { publish_rebuilt(job, judged) } else { Ok(()) };
+        let published = if job.is_leader() { publish_rebuilt(job, &maps) } else { Ok(()) };
         agree(world, published)?;
     }
     let rolled = roll_forward(job, cached, local);
@@ -419,36 +422,46 @@ pub fn complete(job: &Job, cached: &Cached, judged: &Judged, local: &Local) -> R
     Ok(())
 }
 
+/// The store that holds a dataset on the nodes that have any of it.
+///
+/// # Collective
+/// On all ranks.
+pub fn store_of(job: &Job, cached: &Cached, local: &Local) -> Result<usize> {
+    let mut store = [0];
+    if job.cache.stores() > 1 {
+        let parts = local.iter().filter(|(_, state)| Cached::of(state).key() == cached.key());
+        store[0] = parts.map(|(part, _)| job.cache.position_of(part) as u64).max().unwrap_or(0);
+        job.topology.world.all_reduce(Reduce::Max, &mut store)?;
+    }
+    Ok(store[0] as usize)
+}
+
 /// The members that were rebuilt on this node, with their maps.
-fn rebuilt<'a>(job: &'a Job, judged: &'a Judged) -> impl Iterator<Item = (&'a SetMap, usize)> {
-    judged.maps.iter().flat_map(|map| {
+fn rebuilt<'a>(job: &'a Job, maps: &'a [SetMap]) -> impl Iterator<Item = (&'a SetMap, usize)> {
+    maps.iter().flat_map(|map| {
         let here = |member: &u32| map.homes[*member as usize] == job.topology.ranks;
         map.missing.iter().filter(move |m| here(m)).map(move |&m| (map, m as usize))
     })
 }
 
-fn publish_rebuilt(job: &Job, judged: &Judged) -> Result<()> {
-    for (map, member) in rebuilt(job, judged) {
+fn publish_rebuilt(job: &Job, maps: &[SetMap]) -> Result<()> {
+    for (map, member) in rebuilt(job, maps) {
         let mut place = map.header.place;
         place.member = member as u32;
-        let part = map.part(job, member, true);
-        let header = &map.header.dataset;
+        let (part, header) = (map.part(job, member, true), &map.header.dataset);
         part.publish_state(&job.part_state(header, place, Phase::Committed))?;
-        let named = job.cache.rebuilt(header, &place);
-        if named.dir != part.dir {
-            // What is left of an unreadable part of the same name makes room.
-            job.cache.discard(&named.dir)?;
-            part.store.rename(&part.dir, &named.dir)?;
+        if !sabotage::active(Fault::RebuildInPlace) {
+            job.cache.publish_rebuilt(map.store, header, &place)?;
         }
     }
     Ok(())
 }
 
-fn discard_attempt(job: &Job, judged: &Judged) {
+fn discard_attempt(job: &Job, maps: &[SetMap]) {
     if !job.is_leader() {
         return;
     }
-    for (map, member) in rebuilt(job, judged) {
+    for (map, member) in rebuilt(job, maps) {
         // The next launch clears what cannot be removed now.
         let _ = job.cache.discard(&map.part(job, member, true).dir);
     }

@@ -236,7 +236,8 @@ impl Session {
         }
         let layout = self.fresh_layout(0, one.layout);
         let mut seat = self.levels.seat(&self.job, layout, None, false);
-        // What was protected stays so, whatever the descriptor of today says.
+        // What was protected stays so, and where it was, whatever the descriptor of today says.
+        seat.store = recover::store_of(&self.job, one, &local)?;
         let place = &mut seat.place;
         place.scheme = level::fit(place.scheme.max(one.scheme), place.members);
         match self.lay_out(one, &local, &seat) {

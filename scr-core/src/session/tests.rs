@@ -292,4 +292,15 @@ CKPT=0 TYPE=SINGLE\nCKPT=1 INTERVAL=2 TYPE=RS SET_FAILURES=2 STORE=/ssd";
         let cached: Vec<_> = session.cached().map(|n| n.as_str().to_string()).collect();
         assert_eq!(cached, ["f", "g", "h"]);
     });
+    // What was rebuilt is where the rest of it is.
+    for node in [0, 4, 5, 3] {
+        assert!(in_store(node, "/ssd", "f") && !in_store(node, "/mem", "f"), "node {node}");
+    }
+    // Laid out anew over two nodes, it is there too.
+    machine.launch_as(&[0, 0, 3, 3], levels, |session, _, _| {
+        assert_eq!(session.have_restart().unwrap().unwrap().as_str(), "h");
+    });
+    for node in [0, 3] {
+        assert!(in_store(node, "/ssd", "h") && !in_store(node, "/mem", "h"), "node {node}");
+    }
 }

@@ -45,6 +45,8 @@ pub struct SetMap {
     pub holders: BTreeMap<u32, u32>,
     /// The blocks that are known to be bad.
     pub bad: BTreeSet<BadBlock>,
+    /// The store in which missing members are made.
+    pub store: usize,
 }
 
 /// A block that cannot be read, or does not match its checksum.
@@ -83,7 +85,7 @@ impl SetMap {
     /// A set of which nothing is missing.
     pub fn whole(header: NodeHeader, homes: Vec<Vec<u32>>) -> Self {
         let (missing, holders, bad) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        Self { header, homes, missing, holders, bad }
+        Self { header, homes, missing, holders, bad, store: 0 }
     }
 
     /// The part of `member` on this node.
@@ -91,7 +93,7 @@ impl SetMap {
         let mut place = self.header.place;
         place.member = member as u32;
         if is_new && !sabotage::active(Fault::RebuildInPlace) {
-            job.cache.rebuilding(&self.header.dataset, &place)
+            job.cache.rebuilding(self.store, &self.header.dataset, &place)
         } else {
             job.cache.part(&self.header.dataset, &place)
         }
