@@ -2,7 +2,7 @@
 //! What the commands print.
 
 use scr_core::{Error, Result};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 /// Prints a report on stdout. A reader that has seen enough (`| head`) is no error.
@@ -25,6 +25,13 @@ pub(crate) fn print_json(value: &serde_json::Value) -> Result<()> {
 pub(crate) fn note(text: &str) {
     // Nobody to tell is no reason to fail.
     let _ = writeln!(std::io::stderr().lock(), "scr: {text}");
+}
+
+/// Says how far it is to a person who waits at a terminal.
+pub(crate) fn progress(text: &str) {
+    if std::io::stderr().is_terminal() {
+        note(text);
+    }
 }
 
 /// Says why a command failed.

@@ -6,20 +6,13 @@
 
 use super::directory::Run;
 use super::progress::progress;
+use crate::caches::{NodeCache, on_each};
 use crate::files::{list, name_of};
-use crate::output::warn;
 use crate::prefix::Prefix;
 use scr_core::Result;
-use scr_core::clock::SystemClock;
-use scr_core::comm::thread::{Scheduler, World};
-use scr_core::config::Config;
-use scr_core::event::{Event, Level, Sink};
 use scr_core::exec::scavenge::{Saved as Outcome, scavenge};
-use scr_core::host::{Host, JobInfo};
 use scr_core::id::{DatasetId, DatasetName, JobId, NodeName, UserName};
-use scr_core::store::posix::Posix;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// What became of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,31 +37,17 @@ pub(crate) fn save_what_is_only_in_cache(
     let Some(newest) = progress(&bases, prefix)?.only_in_cache() else {
         return Ok(Saved::Nothing);
     };
-    let alive: Vec<(NodeName, PathBuf, UserName)> = caches
+    let alive: Vec<NodeCache> = caches
         .iter()
-        .filter_map(|(node, base)| Some((node.clone(), base.clone(), user_of(base)?)))
+        .filter_map(|(node, base)| {
+            Some(NodeCache { node: node.clone(), base: base.clone(), user: user_of(base)? })
+        })
         .collect();
-    let posix = Arc::new(Posix::new());
-    let results = World::new(alive.len(), Scheduler::Free).run(|comm| {
-        let (node, base, user) = alive[comm.rank()].clone();
-        let mut config = Config::default_for(prefix.root().to_path_buf());
-        config.cache_base = base;
-        let host = Host {
-            local: posix.clone(),
-            shared: posix.clone(),
-            clock: Arc::new(SystemClock::default()),
-            sink: Arc::new(Aloud),
-            job: JobInfo { job_id: JobId::new(&run.job_id), user, node, end_unix_seconds: None },
-            random: scr_core::host::random,
-            directory: prefix.root().to_path_buf(),
-            background: false,
-        };
-        scavenge(comm, host, config)
-    });
-    let Some(first) = results.into_iter().next() else {
+    if alive.is_empty() {
         return Ok(Saved::Failed(newest, "no node is left".into()));
-    };
-    Ok(told(newest, first??))
+    }
+    let job = JobId::new(&run.job_id);
+    Ok(told(newest, on_each("scr run", (prefix.root(), &job), &alive, scavenge)?))
 }
 
 fn told(newest: DatasetId, outcomes: Vec<Outcome>) -> Saved {
@@ -91,16 +70,4 @@ fn told(newest: DatasetId, outcomes: Vec<Outcome>) -> Saved {
 fn user_of(base: &Path) -> Option<UserName> {
     let users = list(base).ok()?;
     users.iter().map(|path| UserName::new(name_of(path))).next()
-}
-
-/// Passes on what people should know.
-#[derive(Debug)]
-struct Aloud;
-
-impl Sink for Aloud {
-    fn tell(&self, event: &Event) {
-        if event.level <= Level::Warning {
-            warn("scr run", &event.text);
-        }
-    }
 }

@@ -2,22 +2,14 @@
 //! The caches of this machine that belong to a prefix: a thread stands for each node, and together they do what a launch
 //! would do, once for every job that left something.
 
-use super::progress;
+use crate::caches::{NodeCache, on_each};
 use crate::files::{list, name_of};
-use crate::output::warn;
-use scr_core::clock::SystemClock;
-use scr_core::comm::thread::{Scheduler, World};
-use scr_core::config::Config;
-use scr_core::event::{Event, Level, Sink};
+use scr_core::Result;
 use scr_core::exec::audit::{Action, Audited, audit};
 use scr_core::exec::cache::prefix_directory;
-use scr_core::host::{Host, JobInfo};
 use scr_core::id::{JobId, NodeName, UserName};
-use scr_core::store::posix::Posix;
-use scr_core::{ErrorKind, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// What one job left in the caches.
 #[derive(Debug)]
@@ -70,33 +62,13 @@ fn audit_job(
     action: Action,
     name: Option<&str>,
 ) -> Result<Vec<Audited>> {
-    let nodes = node_names(bases);
-    let posix = Arc::new(Posix::new());
-    let results = World::new(bases.len(), Scheduler::Free).run(|comm| {
-        let rank = comm.rank();
-        let mut config = Config::default_for(prefix.to_path_buf());
-        config.cache_base.clone_from(&bases[rank]);
-        let job_id = job.clone();
-        let (user, node) = (user.clone(), nodes[rank].clone());
-        let host = Host {
-            local: posix.clone(),
-            shared: posix.clone(),
-            clock: Arc::new(SystemClock::default()),
-            sink: Arc::new(Aloud),
-            job: JobInfo { job_id, user, node, end_unix_seconds: None },
-            random: scr_core::host::random,
-            directory: prefix.to_path_buf(),
-            background: true,
-        };
+    let nodes = node_names(bases).into_iter().zip(bases);
+    let caches: Vec<NodeCache> = nodes
+        .map(|(node, base)| NodeCache { node, base: base.clone(), user: user.clone() })
+        .collect();
+    on_each("scr verify", (prefix, job), &caches, |comm, host, config| {
         audit(comm, host, config, action, name)
-    });
-    let mut results: Vec<_> = results.into_iter().map(|result| result.and_then(|r| r)).collect();
-    // Of those that failed, one has the reason; the others only know that it did.
-    let has_reason = |result: &Result<_>| {
-        result.as_ref().is_err_and(|error: &scr_core::Error| error.kind() != ErrorKind::PeerFailed)
-    };
-    let reason = results.iter().position(has_reason).unwrap_or(0);
-    results.swap_remove(reason)
+    })
 }
 
 /// A name for each node: the last part of its cache directory, or all of it where two have the same.
@@ -106,20 +78,6 @@ fn node_names(bases: &[PathBuf]) -> Vec<NodeName> {
     let long = bases.iter().map(|base| super::show(base));
     let names = if are_distinct { short } else { long.collect() };
     names.into_iter().map(NodeName::new).collect()
-}
-
-/// Passes on what people should know, and to those who wait how far it is.
-#[derive(Debug)]
-struct Aloud;
-
-impl Sink for Aloud {
-    fn tell(&self, event: &Event) {
-        if event.level <= Level::Warning {
-            warn("scr verify", &event.text);
-        } else if event.level == Level::Note {
-            progress(&event.text);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod report;
 
 use crate::exit;
 use crate::files::{absolute, store};
-use crate::output::{note, print, print_json};
+use crate::output::{note, print, print_json, progress};
 use caches::JobAudit;
 use scr_core::exec::audit::{Action, Audited};
 use scr_core::exec::inspect::{Inspected, inspect};
@@ -16,7 +16,6 @@ use scr_core::exec::prefix::Prefix;
 use scr_core::format::summary::{PrefixState, Summary};
 use scr_core::store::posix::Posix;
 use scr_core::{Error, ErrorKind, Result};
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -151,13 +150,6 @@ fn examine(prefix: &Prefix, name: Option<&str>) -> Result<(Vec<Flushed>, Vec<Str
     // A record that cannot be read names no dataset: it is told when all are asked for.
     let unreadable = unreadable.iter().filter(|_| name.is_none());
     Ok((flushed, unreadable.map(|error| format!("{error:#}")).collect()))
-}
-
-/// Says what goes on, to a person who waits.
-fn progress(text: &str) {
-    if std::io::stderr().is_terminal() {
-        note(text);
-    }
 }
 
 /// What a path is called in a report.
