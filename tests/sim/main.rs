@@ -44,3 +44,8 @@ fn switch(name: &str) -> Option<u64> {
 fn is_long() -> bool {
     switch("SCR_TEST_LONG") == Some(1)
 }
+
+/// Whether the campaigns stop at every operation; with a fault built in, a sample is enough to notice it.
+fn tries_every_operation() -> bool {
+    is_long() || !cfg!(feature = "sabotage")
+}
