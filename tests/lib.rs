@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Shared by the tests of scr.
 
+pub mod program;
 mod skip;
 
 pub use skip::skip;

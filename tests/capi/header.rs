@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `include/scr.h` is what cbindgen makes of the source, and every compiler takes it.
 
-use crate::build::{choice, root, succeed};
+use scr_tests::program::{choice, root, succeed};
 use std::process::Command;
 
 /// The header as the source has it now.

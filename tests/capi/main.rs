@@ -4,7 +4,6 @@
 //! `MPICC` and `MPIRUN` name another MPI (with a target directory of its own); `SCR_BLESS=1` writes `include/scr.h`
 //! anew. A program checks itself and says what was wrong; here only its exit status counts.
 
-mod build;
 mod header;
 mod programs;
 mod symbols;

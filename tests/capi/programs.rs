@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! C programs against the library: those of this directory check themselves, heat2d is the example that users read.
 
-use crate::build::{Program, succeed};
+use scr_tests::program::{Program, succeed};
 use std::process::Command;
 
 #[test]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the linker sees of the shared library.
 
-use crate::build::{library, root, succeed};
+use scr_tests::program::{library, root, succeed};
 use std::process::Command;
 
 fn stdout(command: &mut Command) -> String {

@@ -2,9 +2,6 @@
 //! The commands as a user meets them: `scr run` with real launchers and real deaths.
 #![expect(clippy::disallowed_methods, reason = "tests look at files and processes from outside")]
 
-#[path = "../capi/build.rs"]
-#[allow(dead_code, reason = "the tests of the C interface use more of it")]
-mod build;
 mod harness;
 mod verify;
 

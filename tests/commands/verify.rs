@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `scr verify` on what a real job left: three virtual nodes, two checkpoints in the caches and in the prefix.
 
-use crate::build::{Program, choice, succeed};
 use crate::harness::scr;
+use scr_tests::program::{Program, choice, succeed};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Builds the library and programs in C, C++ and Fortran against it, and runs them.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
+
+/// The top of the source tree.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is below the root")
+}
+
+/// What a variable of the test run says, or `default`.
+#[expect(clippy::disallowed_methods, reason = "switches of the test suite, not configuration")]
+pub fn choice(variable: &str, default: &str) -> OsString {
+    std::env::var_os(variable).unwrap_or_else(|| default.into())
+}
+
+/// The directory that holds libscr, built once for this run of the tests.
+pub fn library() -> &'static Path {
+    static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
+        // target/<profile>/deps/<this test>
+        let exe = std::env::current_exe().expect("the path of this test");
+        let target = exe.ancestors().nth(3).expect("the target directory");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "-q", "-p", "scr-capi", "--target-dir"]).arg(target);
+        succeed(cargo.current_dir(root()));
+        target.join("debug")
+    });
+    &PLACE
+}
+
+/// Runs a command that must succeed.
+pub fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// The language that a program is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// C99.
+    C,
+    /// C++17.
+    Cpp,
+    /// Fortran 2008, in free form.
+    Fortran,
+    /// Fortran in fixed form, as old programs are.
+    FixedFortran,
+}
+
+impl Language {
+    /// The language of a source file, by its name.
+    pub fn of(source: &str) -> Self {
+        match Path::new(source).extension().and_then(|extension| extension.to_str()) {
+            Some("c") => Self::C,
+            Some("cpp") => Self::Cpp,
+            Some("f90") => Self::Fortran,
+            Some("f") => Self::FixedFortran,
+            _ => panic!("{source}: no language of ours"),
+        }
+    }
+
+    /// The compiler of the MPI that is tested. `MPICC` names its kin, `MPICXX` and `MPIFORT` name others.
+    pub fn compiler(self) -> OsString {
+        let mpicc = choice("MPICC", "mpicc").into_string().expect("MPICC is UTF-8");
+        match self {
+            Self::C => mpicc.into(),
+            Self::Cpp => choice("MPICXX", &mpicc.replace("mpicc", "mpicxx")),
+            Self::Fortran | Self::FixedFortran => {
+                choice("MPIFORT", &mpicc.replace("mpicc", "mpifort"))
+            }
+        }
+    }
+
+    /// Whether the compiler is on this machine, and what it compiles with: a wrapper may be there alone.
+    pub fn is_there(self) -> bool {
+        let mut command = Command::new(self.compiler());
+        command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+
+    /// The compiler, with the strictest rules for the source, and module files in `place`.
+    fn command(self, place: &Path) -> Command {
+        let mut command = Command::new(self.compiler());
+        command.args(["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pedantic"]);
+        match self {
+            Self::C => command.args(["-std=c99", "-D_POSIX_C_SOURCE=200809L"]),
+            // Some MPIs come with C++ bindings that no longer compile without warnings.
+            Self::Cpp => command.args(["-std=c++17", "-DOMPI_SKIP_MPICXX", "-DMPICH_SKIP_MPICXX"]),
+            Self::Fortran => {
+                command.args(["-std=f2008", "-J"]).arg(place).arg(root().join("include/scr.f90"))
+            }
+            // Old programs pass anything to MPI; what mpif.h declares, no program uses all.
+            Self::FixedFortran => command.args(["-std=legacy", "-Wno-unused-parameter"]),
+        };
+        command
+    }
+}
+
+/// A program, in a directory that is its working directory and prefix.
+#[derive(Debug)]
+pub struct Program {
+    exe: PathBuf,
+    place: tempfile::TempDir,
+}
+
+impl Program {
+    /// Compiles `source`, a path below the root.
+    pub fn compile(source: &str) -> Self {
+        Self::compile_with(source, &[])
+    }
+
+    /// Compiles `source` with more options.
+    pub fn compile_with(source: &str, options: &[&str]) -> Self {
+        Self::link(source, options, "-lscr")
+    }
+
+    /// Compiles `source` with the library in it.
+    pub fn compile_static(source: &str) -> Self {
+        Self::link(source, &[], "-l:libscr.a")
+    }
+
+    fn link(source: &str, options: &[&str], library_flag: &str) -> Self {
+        let place = tempfile::tempdir().expect("a directory");
+        let exe = place.path().join("program");
+        let mut compiler = Language::of(source).command(place.path());
+        compiler
+            .args(options)
+            .arg(root().join(source))
+            .arg("-I")
+            .arg(root().join("include"))
+            .arg("-I")
+            .arg(root().join("tests/capi"))
+            .arg("-o")
+            .arg(&exe)
+            .arg("-L")
+            .arg(library())
+            .arg(library_flag);
+        succeed(&mut compiler);
+        Self::in_place(exe, place)
+    }
+
+    /// A program that cargo has built.
+    pub fn built(exe: &Path) -> Self {
+        Self::in_place(exe.to_path_buf(), tempfile::tempdir().expect("a directory"))
+    }
+
+    fn in_place(exe: PathBuf, place: tempfile::TempDir) -> Self {
+        // The program asks for the library by its SONAME; that link is made at installation.
+        let link = place.path().join("libscr.so.4");
+        std::os::unix::fs::symlink(library().join("libscr.so"), link).expect("a link");
+        Self { exe, place }
+    }
+
+    /// The program as a job of `ranks`, with cache and control directories of its own and nothing else set.
+    pub fn job(&self, ranks: usize) -> Command {
+        self.job_in(self.place.path(), ranks)
+    }
+
+    /// The same, with another directory for all it writes.
+    pub fn job_in(&self, place: &Path, ranks: usize) -> Command {
+        let cache = place.join("cache");
+        let mut job = Command::new(choice("MPIRUN", "mpirun"));
+        job.args(["-n", &ranks.to_string()])
+            .arg(&self.exe)
+            .current_dir(place)
+            .env("LD_LIBRARY_PATH", self.place.path())
+            .env("SCR_CACHE_BASE", &cache)
+            .env("SCR_CNTL_BASE", &cache)
+            // More ranks than cores, and root in a container, are everyday in tests.
+            .env("OMPI_MCA_rmaps_base_oversubscribe", "1")
+            .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
+            .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+        job
+    }
+
+    /// The directory in which it runs.
+    pub fn place(&self) -> &Path {
+        self.place.path()
+    }
+}
