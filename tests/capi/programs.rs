@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! C programs against the library: those of this directory check themselves, heat2d is the example that users read.
+//! C and C++ programs against the library: those of this directory check themselves, heat2d is the example that users read.
 
 use scr_tests::program::{Program, succeed};
 use std::process::Command;
@@ -39,6 +39,12 @@ fn a_wrong_configuration_fails_everywhere_and_is_printed_once() {
         assert!(printed.contains(text), "no {text:?} in {printed}");
     }
     assert_eq!(printed.matches("many").count(), 1, "{printed}");
+}
+
+#[test]
+fn objects_of_cpp_end_what_they_began() {
+    let raii = Program::compile("tests/capi/raii.cpp");
+    succeed(raii.job(2).env("SCR_CACHE_BYPASS", "0").env("SCR_CACHE_SIZE", "3"));
 }
 
 #[test]
