@@ -206,8 +206,8 @@ fn is_product(path: &str) -> bool {
 
 /// Whether a file is program text: by its extension, or because it is a script without one.
 fn is_source(path: &str) -> bool {
-    const EXTENSIONS: [&str; 10] =
-        ["rs", "c", "h", "cpp", "hpp", "f90", "F90", "py", "sh", "cmake"];
+    const EXTENSIONS: [&str; 11] =
+        ["rs", "c", "h", "cpp", "hpp", "f", "f90", "F90", "py", "sh", "cmake"];
     const SCRIPTS: [&str; 2] = ["scripts/", ".ci/"];
     Path::new(path).extension().is_some_and(|found| EXTENSIONS.iter().any(|known| found == *known))
         || (Path::new(path).extension().is_none()

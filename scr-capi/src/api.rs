@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "symbols of C and the pointers that come through them")]
 #![allow(clippy::missing_safety_doc, reason = "one contract for all, at the top of scr.h")]
 
-use crate::args::{given_away, optional_name, path, put_flag, put_text};
+use crate::args::{bytes, given_away, optional_name, path, put_flag, put_text};
 use crate::boundary::{attempt, boundary};
 use crate::{args, slot};
 use scr_core::ErrorKind;
@@ -81,7 +81,7 @@ pub extern "C" fn SCR_Finalize() -> c_int {
 pub unsafe extern "C" fn SCR_Config(config: *const c_char) -> *const c_char {
     let value = attempt("SCR_Config", |life| {
         // SAFETY: null or a string, by the contract of scr.h.
-        match unsafe { args::bytes(config) } {
+        match unsafe { bytes(config) } {
             Some(text) => life.config(&String::from_utf8_lossy(text)),
             None => Ok(None),
         }
@@ -108,8 +108,11 @@ pub unsafe extern "C" fn SCR_Need_checkpoint(flag: *mut c_int) -> c_int {
 /// Collective, with the same arguments on every rank. After an error nothing was started.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SCR_Start_output(name: *const c_char, flags: c_int) -> c_int {
-    // SAFETY: null or a string, by the contract of scr.h.
-    boundary("SCR_Start_output", |life| life.start_output(unsafe { optional_name(name) }, flags))
+    boundary("SCR_Start_output", |life| {
+        // SAFETY: null or a string, by the contract of scr.h.
+        let name = optional_name(unsafe { bytes(name) });
+        life.start_output(name, flags)
+    })
 }
 
 /// Writes to file where to open the file that the application calls name.
@@ -124,7 +127,7 @@ pub unsafe extern "C" fn SCR_Start_output(name: *const c_char, flags: c_int) -> 
 pub unsafe extern "C" fn SCR_Route_file(name: *const c_char, file: *mut c_char) -> c_int {
     boundary("SCR_Route_file", |life| {
         // SAFETY: null or a string, by the contract of scr.h.
-        let routed = life.route_file(unsafe { path(name) }?)?;
+        let routed = life.route_file(path(unsafe { bytes(name) })?)?;
         // SAFETY: null or a buffer of SCR_MAX_FILENAME bytes, by the contract of scr.h.
         unsafe { put_text(file, std::os::unix::ffi::OsStrExt::as_bytes(routed.as_os_str())) }
     })
@@ -173,7 +176,7 @@ pub unsafe extern "C" fn SCR_Have_restart(flag: *mut c_int, name: *mut c_char) -
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SCR_Start_restart(name: *mut c_char) -> c_int {
     boundary("SCR_Start_restart", |life| {
-        let dataset = life.start_restart()?;
+        let dataset = life.start_restart(|_| Ok(()))?;
         // SAFETY: null, or a buffer of SCR_MAX_FILENAME bytes, by the contract of scr.h.
         if name.is_null() { Ok(()) } else { unsafe { put_text(name, dataset.as_bytes()) } }
     })
@@ -208,7 +211,7 @@ pub unsafe extern "C" fn SCR_Should_exit(flag: *mut c_int) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SCR_Current(name: *const c_char) -> c_int {
     // SAFETY: null or a string, by the contract of scr.h.
-    boundary("SCR_Current", |life| life.current(unsafe { args::name(name) }))
+    boundary("SCR_Current", |life| life.current(args::name(unsafe { bytes(name) })))
 }
 
 /// Takes the dataset name out of the index; its files stay.
@@ -217,7 +220,7 @@ pub unsafe extern "C" fn SCR_Current(name: *const c_char) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SCR_Drop(name: *const c_char) -> c_int {
     // SAFETY: null or a string, by the contract of scr.h.
-    boundary("SCR_Drop", |life| life.drop_dataset(unsafe { args::name(name) }))
+    boundary("SCR_Drop", |life| life.drop_dataset(args::name(unsafe { bytes(name) })))
 }
 
 /// Deletes the dataset name: its files in the cache and on the parallel file system, and its entry in the index.
@@ -226,7 +229,7 @@ pub unsafe extern "C" fn SCR_Drop(name: *const c_char) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SCR_Delete(name: *const c_char) -> c_int {
     // SAFETY: null or a string, by the contract of scr.h.
-    boundary("SCR_Delete", |life| life.delete(unsafe { args::name(name) }))
+    boundary("SCR_Delete", |life| life.delete(args::name(unsafe { bytes(name) })))
 }
 
 /// Returns SCR_VERSION of the library that is running. Static: do not free or change it.

@@ -26,12 +26,8 @@ pub(crate) unsafe fn bytes<'a>(text: *const c_char) -> Option<&'a [u8]> {
 }
 
 /// Takes the name of a dataset, which must come back whole from `SCR_Have_restart`.
-///
-/// # Safety
-/// As for [`bytes`].
-pub(crate) unsafe fn optional_name(text: *const c_char) -> Result<Option<String>> {
-    // SAFETY: passed on to the caller.
-    let Some(bytes) = (unsafe { bytes(text) }) else { return Ok(None) };
+pub(crate) fn optional_name(bytes: Option<&[u8]>) -> Result<Option<String>> {
+    let Some(bytes) = bytes else { return Ok(None) };
     if bytes.len() >= ROOM {
         return misuse(format!("name of {} bytes; less than {ROOM} are allowed", bytes.len()));
     }
@@ -42,25 +38,17 @@ pub(crate) unsafe fn optional_name(text: *const c_char) -> Result<Option<String>
 }
 
 /// Takes the name of a dataset where one must be given.
-///
-/// # Safety
-/// As for [`bytes`].
-pub(crate) unsafe fn name(text: *const c_char) -> Result<String> {
-    // SAFETY: passed on to the caller.
-    match unsafe { optional_name(text) }? {
+pub(crate) fn name(bytes: Option<&[u8]>) -> Result<String> {
+    match optional_name(bytes)? {
         Some(name) => Ok(name),
         None => misuse("no name given"),
     }
 }
 
 /// Takes the name of a file.
-///
-/// # Safety
-/// As for [`bytes`].
-pub(crate) unsafe fn path(text: *const c_char) -> Result<PathBuf> {
+pub(crate) fn path(bytes: Option<&[u8]>) -> Result<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
-    // SAFETY: passed on to the caller.
-    match unsafe { bytes(text) } {
+    match bytes {
         Some(bytes) if bytes.len() < ROOM => {
             Ok(Path::new(std::ffi::OsStr::from_bytes(bytes)).to_path_buf())
         }
@@ -143,13 +131,11 @@ mod tests {
         ];
         for (text, good) in cases {
             // SAFETY: each is null or a string.
-            let result = unsafe { name(text) };
+            let result = name(unsafe { bytes(text) });
             assert_eq!(result.is_ok(), good, "{result:?}");
         }
-        // SAFETY: null is allowed.
-        assert_eq!(unsafe { optional_name(std::ptr::null()) }.expect("default"), None);
-        // SAFETY: a string.
-        assert!(unsafe { path(c"\xff/a".as_ptr()) }.is_ok(), "paths are bytes");
+        assert_eq!(optional_name(None).expect("default"), None);
+        assert!(path(Some(b"\xff/a")).is_ok(), "paths are bytes");
     }
 
     #[test]

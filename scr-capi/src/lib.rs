@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! libscr: scr.h over a [`Session`](scr_core::session::Session).
+//! libscr: scr.h, and the same for Fortran, over a [`Session`](scr_core::session::Session).
 //!
 //! The rules of this crate, so that no function has to repeat them:
-//! - Only `api` and `configf` define symbols of C. A body converts its arguments, calls [`life::Life`], and converts
+//! - Only `api`, `configf` and `fortran` define symbols. A body converts its arguments, calls [`life::Life`], and converts
 //!   the result, all within one [`boundary::boundary`], which locks, catches panics and turns an error into its code.
 //! - Only `slot` holds process-wide state, in a `static` that is never dropped: a destructor at exit would call MPI
 //!   after `MPI_Finalize`.
@@ -14,6 +14,7 @@ pub mod api;
 mod args;
 mod boundary;
 pub mod configf;
+pub mod fortran;
 mod job;
 mod launch;
 mod life;

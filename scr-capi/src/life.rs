@@ -39,6 +39,8 @@ pub(crate) struct Life {
     settings: Settings,
     phase: Phase,
     engine: Engine,
+    /// What `SCR_Have_restart` named last.
+    offered: Option<String>,
 }
 
 impl Default for Life {
@@ -50,6 +52,7 @@ impl Default for Life {
             settings: Settings::default(),
             phase: Phase::Off,
             engine: Engine::None,
+            offered: None,
         }
     }
 }
@@ -128,13 +131,21 @@ impl Life {
     /// The name of the dataset to restart from.
     pub(crate) fn have_restart(&mut self) -> Result<Option<String>> {
         let Some(launch) = self.at(Phase::Idle)? else { return Ok(None) };
-        Ok(launch.session.have_restart()?.map(|name| name.as_str().to_string()))
+        let found = launch.session.have_restart()?.map(|name| name.as_str().to_string());
+        self.offered.clone_from(&found);
+        Ok(found)
     }
 
-    pub(crate) fn start_restart(&mut self) -> Result<String> {
+    /// Starts to read what `have_restart` named. Where the caller of any rank cannot take its name, nothing is started.
+    pub(crate) fn start_restart(
+        &mut self,
+        takes: impl FnOnce(&str) -> Result<()>,
+    ) -> Result<String> {
+        let taken = self.offered.as_deref().map_or(Ok(()), takes);
         let Some(launch) = self.at(Phase::Idle)? else {
             return Err(Error::new(ErrorKind::Misuse, "nothing to restart from: SCR_ENABLE=0"));
         };
+        agree(&*launch.comm, taken)?;
         let name = launch.session.start_restart()?.as_str().to_string();
         self.phase = Phase::Restart;
         Ok(name)
@@ -295,7 +306,7 @@ mod tests {
             life.start_output(Ok(None), 0),
             life.complete_output(true),
             life.have_restart().map(drop),
-            life.start_restart().map(drop),
+            life.start_restart(|_| Ok(())).map(drop),
             life.complete_restart(true),
             life.current(Ok("a".into())),
             life.drop_dataset(Ok("a".into())),

@@ -19,9 +19,20 @@ fn exactly_the_functions_of_the_header_are_exported() {
         std::fs::read_to_string(root().join("tests/capi/symbols.txt")).expect("symbols.txt");
     assert_eq!(exported, listed.lines().collect::<Vec<_>>());
 
-    let header = std::fs::read_to_string(root().join("include/scr.h")).expect("include/scr.h");
-    for name in exported {
-        assert!(header.contains(&format!("{name}(")), "{name} is not in scr.h");
+    let read = |path| std::fs::read_to_string(root().join(path)).expect("a header");
+    let (header, module) = (read("include/scr.h"), read("include/scr.f90"));
+    for name in &exported {
+        if name.starts_with("SCR_") {
+            assert!(header.contains(&format!("{name}(")), "{name} is not in scr.h");
+            // Every function is there for Fortran, by both names; only a variadic one cannot be.
+            for fortran in [name.to_lowercase(), name.to_lowercase() + "_"] {
+                let is_there = exported.contains(&fortran.as_str());
+                assert_eq!(is_there, *name != "SCR_Configf", "{fortran}");
+            }
+        } else {
+            let subroutine = format!("    subroutine {}(", name.trim_end_matches('_'));
+            assert!(module.contains(&subroutine), "{name} is not in scr.f90");
+        }
     }
 }
 
