@@ -25,6 +25,7 @@ VERSION_NUMBERS := $(firstword $(subst -, ,$(VERSION)))
 
 build: ## build the libraries and commands, optimised
 	$(CARGO) build --release --locked -p scr-capi -p scr-commands
+	$(CARGO) build --release --locked -p scr-capi --no-default-features --target-dir $(CARGO_TARGET_DIR)/single
 
 demo: ## lose nodes of a running job, and see it end with the right result (SEED=n, BREAK=1)
 	scripts/setup --for demo
@@ -47,7 +48,7 @@ bench: ## measure
 	$(CARGO) bench --locked -p scr-benches
 
 install: ## copy what `make` built below $(DESTDIR)$(PREFIX)
-	scripts/install "$(RELEASE)" "$(DESTDIR)" "$(PREFIX)" "$(VERSION_NUMBERS)"
+	scripts/install "$(RELEASE)" "$(CARGO_TARGET_DIR)/single/release" "$(DESTDIR)" "$(PREFIX)" "$(VERSION_NUMBERS)"
 
 clean: ## remove everything that was built
 	rm -rf target target-* demo

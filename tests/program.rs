@@ -19,16 +19,40 @@ pub fn choice(variable: &str, default: &str) -> OsString {
 
 /// The directory that holds libscr, built once for this run of the tests.
 pub fn library() -> &'static Path {
-    static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
-        // target/<profile>/deps/<this test>
-        let exe = std::env::current_exe().expect("the path of this test");
-        let target = exe.ancestors().nth(3).expect("the target directory");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "-q", "-p", "scr-capi", "--target-dir"]).arg(target);
-        succeed(cargo.current_dir(root()));
-        target.join("debug")
-    });
+    static PLACE: LazyLock<PathBuf> = LazyLock::new(|| build(&target(), &[]));
     &PLACE
+}
+
+/// The directory that holds the library without MPI, which is called libscr there too.
+pub fn single_library() -> &'static Path {
+    static PLACE: LazyLock<PathBuf> =
+        LazyLock::new(|| build(&target().join("single"), &["--no-default-features"]));
+    &PLACE
+}
+
+/// The command `scr`, built once for this run of the tests.
+pub fn scr() -> &'static Path {
+    static EXE: LazyLock<PathBuf> = LazyLock::new(|| {
+        let target = target();
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "-q", "--locked", "-p", "scr-commands", "--target-dir"]).arg(&target);
+        succeed(cargo.current_dir(root()));
+        target.join("debug/scr")
+    });
+    &EXE
+}
+
+fn target() -> PathBuf {
+    // target/<profile>/deps/<this test>
+    let exe = std::env::current_exe().expect("the path of this test");
+    exe.ancestors().nth(3).expect("the target directory").to_path_buf()
+}
+
+fn build(target: &Path, options: &[&str]) -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "-q", "--locked", "-p", "scr-capi"]).args(options);
+    succeed(cargo.arg("--target-dir").arg(target).current_dir(root()));
+    target.join("debug")
 }
 
 /// Runs a command that must succeed.
@@ -129,6 +153,20 @@ impl Program {
         Self::link(source, &[], "-l:libscr.a")
     }
 
+    /// Compiles `source`, in C, for one process, without MPI and with `WITHOUT_MPI` defined.
+    pub fn compile_single(source: &str) -> Self {
+        let place = tempfile::tempdir().expect("a directory");
+        let exe = place.path().join("program");
+        let mut compiler = Command::new(choice("CC", "cc"));
+        compiler.args(["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pedantic", "-std=c99"]);
+        compiler.args(["-D_POSIX_C_SOURCE=200809L", "-DWITHOUT_MPI"]).arg(root().join(source));
+        compiler.arg("-I").arg(root().join("include")).arg("-I").arg(root().join("tests/capi"));
+        succeed(compiler.arg("-o").arg(&exe).arg("-L").arg(single_library()).arg("-lscr"));
+        let link = place.path().join("libscr_single.so.4");
+        std::os::unix::fs::symlink(single_library().join("libscr.so"), link).expect("a link");
+        Self { exe, place }
+    }
+
     fn link(source: &str, options: &[&str], library_flag: &str) -> Self {
         let place = tempfile::tempdir().expect("a directory");
         let exe = place.path().join("program");
@@ -168,18 +206,27 @@ impl Program {
 
     /// The same, with another directory for all it writes.
     pub fn job_in(&self, place: &Path, ranks: usize) -> Command {
-        let cache = place.join("cache");
         let mut job = Command::new(choice("MPIRUN", "mpirun"));
         job.args(["-n", &ranks.to_string()])
             .arg(&self.exe)
-            .current_dir(place)
-            .env("LD_LIBRARY_PATH", self.place.path())
-            .env("SCR_CACHE_BASE", &cache)
-            .env("SCR_CNTL_BASE", &cache)
             // More ranks than cores, and root in a container, are everyday in tests.
             .env("OMPI_MCA_rmaps_base_oversubscribe", "1")
             .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
             .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+        self.settle(job, place)
+    }
+
+    /// The program as one process without a launcher, with this directory for all it writes.
+    pub fn alone_in(&self, place: &Path) -> Command {
+        self.settle(Command::new(&self.exe), place)
+    }
+
+    fn settle(&self, mut job: Command, place: &Path) -> Command {
+        let cache = place.join("cache");
+        job.current_dir(place)
+            .env("LD_LIBRARY_PATH", self.place.path())
+            .env("SCR_CACHE_BASE", &cache)
+            .env("SCR_CNTL_BASE", &cache);
         job
     }
 

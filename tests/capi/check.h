@@ -3,7 +3,9 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#ifndef WITHOUT_MPI
 #include <mpi.h>
+#endif
 #include <scr.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The installed tree: what programs find in it, and that it can be moved.
 
-use scr_tests::program::{Language, library, root, succeed};
+use scr_tests::program::{Language, library, root, single_library, succeed};
 use scr_tests::skip;
 use std::path::Path;
 use std::process::Command;
@@ -16,7 +16,7 @@ fn install(place: &Path) -> std::path::PathBuf {
     // The commands have tests of their own.
     std::os::unix::fs::symlink("/bin/true", built.join("scr")).expect("a link");
     let mut script = Command::new(root().join("scripts/install"));
-    succeed(script.arg(&built).arg(&stage).args(["/usr", "4.0.0"]));
+    succeed(script.arg(&built).arg(single_library()).arg(&stage).args(["/usr", "4.0.0"]));
     let moved = place.join("moved");
     std::os::unix::fs::symlink(stage.join("usr"), &moved).expect("a link");
     moved

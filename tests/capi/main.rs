@@ -8,4 +8,5 @@ mod fortran;
 mod header;
 mod install;
 mod programs;
+mod single;
 mod symbols;

@@ -2,6 +2,7 @@
 //! Real runs of `scr run` with a small MPI program, and what can be seen of them from outside.
 
 use rustix::process::{Pid, Signal, kill_process};
+use scr_tests::program::scr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -52,21 +53,6 @@ impl Mpi {
             }
         }
     }
-}
-
-/// The program `scr`, built once.
-pub(crate) fn scr() -> &'static Path {
-    static SCR: OnceLock<PathBuf> = OnceLock::new();
-    SCR.get_or_init(|| {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "-p", "scr-commands"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("cargo");
-        assert!(built.success(), "scr does not build");
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target directory");
-        target.join("debug/scr")
-    })
 }
 
 /// A place for one test: a prefix, a run directory, caches and signs.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `scr verify` on what a real job left: three virtual nodes, two checkpoints in the caches and in the prefix.
 
-use crate::harness::scr;
+use scr_tests::program::scr;
 use scr_tests::program::{Program, choice, succeed};
 use std::fs;
 use std::path::{Path, PathBuf};
