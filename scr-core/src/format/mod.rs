@@ -10,8 +10,10 @@ pub mod decision;
 pub mod frame;
 pub mod halt;
 pub mod index;
+pub mod kvtree;
 pub mod lease;
 pub mod node;
+pub mod scr3;
 pub mod state;
 pub mod summary;
 
