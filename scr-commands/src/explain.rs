@@ -157,6 +157,7 @@ fn location(candidate: &CandidateReport) -> String {
         (Location::Cache, 0) => "cache".to_string(),
         (Location::Cache, layout) => format!("cache (layout {layout})"),
         (Location::Prefix, _) => "prefix".to_string(),
+        (Location::Scr3, _) => "prefix (SCR 3)".to_string(),
     }
 }
 

@@ -18,6 +18,7 @@
 //! | [`flush`], [`fetch`] | cache to prefix, prefix to cache |
 //! | [`visit`] | work on the caches of a job that does not run |
 //! | [`scavenge`] | cache to prefix after the job |
+//! | [`scr3`] | what SCR 3 left in the prefix, to be read |
 //! | [`audit`], [`inspect`] | how all in the caches, all in the prefix stands |
 
 pub mod audit;
@@ -35,6 +36,7 @@ pub mod protect;
 pub mod rebuild;
 pub mod recover;
 pub mod scavenge;
+pub mod scr3;
 pub mod stream;
 pub mod topology;
 pub mod verify;

@@ -11,6 +11,8 @@ pub enum Location {
     Cache,
     /// In the prefix.
     Prefix,
+    /// In the prefix, where SCR 3 left it.
+    Scr3,
 }
 
 impl std::fmt::Display for Location {
@@ -18,6 +20,7 @@ impl std::fmt::Display for Location {
         f.write_str(match self {
             Self::Cache => "in cache",
             Self::Prefix => "in the prefix",
+            Self::Scr3 => "in the prefix, written by SCR 3",
         })
     }
 }

@@ -11,12 +11,14 @@
 //! | Where does a file go? | [`route`] |
 //! | Is there room, and what may go? | [`room`], [`evict`] |
 //! | Must it reach the prefix now? | [`flush`] |
+//! | Which of SCR 3's checkpoints may be tried? | [`inherit`] |
 //! | What does a restart try first, and can it be rebuilt? | [`order`], [`judge`], [`join`] |
 
 pub mod evict;
 pub mod flush;
 pub mod group;
 pub mod halt;
+pub mod inherit;
 pub mod join;
 pub mod judge;
 pub mod level;

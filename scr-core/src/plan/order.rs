@@ -3,7 +3,7 @@
 //!
 //! First the head: the checkpoint that a person chose, as long as nothing newer was committed since; else the newest.
 //! Then its ancestors, since they are of the same history; then the others, newest first. Of one checkpoint the cache
-//! comes before the prefix, and a later layout before an earlier one.
+//! comes before the prefix, and a later layout before an earlier one. What SCR 3 left has no epoch and is older than all else.
 
 use crate::format::DatasetHeader;
 use crate::format::current::{ChosenBy, Current};
@@ -104,6 +104,7 @@ mod tests {
         let place = |c: &Candidate| match c.location {
             Location::Cache => format!("c{}", c.layout),
             Location::Prefix => "p".into(),
+            Location::Scr3 => "s".into(),
         };
         let ordered = restart_order(candidates, current);
         ordered

@@ -5,6 +5,7 @@ use super::{Session, State};
 use crate::comm::agree;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
+use crate::exec::scr3;
 use crate::format::current::{ChosenBy, Current};
 use crate::format::lease::LeaseState;
 use crate::format::summary::{PrefixState, Summary};
@@ -65,15 +66,23 @@ impl Session {
         self.enter("SCR_Current")?;
         let newest_known = self.last_id;
         let done = self.first(|session| {
-            let summary = session.named(name)?;
-            if !summary.dataset.is_checkpoint || summary.state != PrefixState::Flushed {
+            let prefix = &session.job.prefix;
+            let (dataset, is_usable) = match session.named(name) {
+                Ok(summary) => (summary.dataset, summary.state == PrefixState::Flushed),
+                Err(error) => {
+                    let left = scr3::look(prefix).index;
+                    let left = left.named(name).ok_or(error)?;
+                    (left.header(), left.is_complete)
+                }
+            };
+            if !dataset.is_checkpoint || !is_usable {
                 let text =
                     format!("dataset {name} in the prefix is not a checkpoint that can be used");
                 return Err(Error::new(ErrorKind::NotFound, text));
             }
-            let (identity, name) = (summary.dataset.identity, summary.dataset.name);
+            let (identity, name) = (dataset.identity, dataset.name);
             let choice = Current { identity, name, by: ChosenBy::Person, newest_known };
-            session.job.prefix.publish_current(&choice)
+            prefix.publish_current(&choice)
         });
         self.leave(done)
     }

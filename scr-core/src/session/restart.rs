@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
 use crate::exec::fetch::{self, Share};
 use crate::exec::lease::Holder;
+use crate::exec::scr3;
 use crate::exec::stream::{Mode, Stream};
 use crate::exec::verify::{self, verify};
 use crate::format::current::ChosenBy;
@@ -73,6 +74,7 @@ impl Session {
             let tried = match candidate.location {
                 Location::Cache => self.take_from_cache(&candidate),
                 Location::Prefix => self.take_from_prefix(&candidate),
+                Location::Scr3 => self.take_from_scr3(&candidate),
             };
             match tried {
                 Ok((taken, reason)) => {
@@ -197,6 +199,19 @@ impl Session {
         Ok((Taken { header, location: Location::Prefix, dir, files, is_read: false }, reason))
     }
 
+    /// Takes what SCR 3 left, in place: it is not fetched, for it has no records to be committed with.
+    fn take_from_scr3(&mut self, candidate: &Candidate) -> Result<(Taken, String)> {
+        if !self.job.config.fetch {
+            return Err(Error::new(ErrorKind::Refused, "it is in the prefix, and SCR_FETCH=0"));
+        }
+        let ranks = self.job.topology.world.size() as u32;
+        let header = DatasetHeader { ranks, ..candidate.header.clone() };
+        let files = scr3::files(&self.job, &header)?;
+        let (location, dir) = (Location::Scr3, self.job.config.prefix.clone());
+        let reason = "newest usable, sizes as SCR 3 recorded them, in place in the prefix";
+        Ok((Taken { header, location, dir, files, is_read: false }, reason.to_string()))
+    }
+
     fn take_in_place(
         &self,
         header: DatasetHeader,
@@ -270,6 +285,7 @@ impl Session {
         });
         let path = found.ok_or_else(not_there)?.under(&taken.dir);
         let store = match taken.location {
+            Location::Scr3 => &self.job.prefix.store,
             Location::Prefix if taken.dir == self.job.config.prefix => &self.job.prefix.store,
             Location::Cache | Location::Prefix => &self.job.cache.store,
         };
@@ -329,7 +345,7 @@ impl Session {
         }
         if self.job.is_first() {
             let lease = self.lease.as_ref().map_or(Ok(()), Holder::check);
-            set_aside = set_aside.and(lease).and_then(|()| self.mark_failed(header, &reason));
+            set_aside = set_aside.and(lease).and_then(|()| self.mark_failed(&taken, &reason));
         }
         if let Err(error) = agree(&*self.job.topology.world, set_aside) {
             if error.kind() == ErrorKind::Communication {
@@ -357,15 +373,20 @@ impl Session {
         Ok(())
     }
 
-    fn mark_failed(&self, header: &DatasetHeader, reason: &str) -> Result<()> {
-        let prefix = &self.job.prefix;
-        let Some(mut summary) = prefix.summary(header)? else { return Ok(()) };
-        if summary.state != PrefixState::Flushed {
-            return Ok(());
+    fn mark_failed(&self, taken: &Taken, reason: &str) -> Result<()> {
+        let (prefix, header) = (&self.job.prefix, &taken.header);
+        let now = self.job.host.unix_micros();
+        if taken.location == Location::Scr3 {
+            scr3::set_aside(prefix, header, reason, now)?;
+        } else {
+            let Some(mut summary) = prefix.summary(header)? else { return Ok(()) };
+            if summary.state != PrefixState::Flushed {
+                return Ok(());
+            }
+            summary.state = PrefixState::Failed { reason: reason.to_string() };
+            summary.changed_unix_micros = now;
+            prefix.publish_summary(&summary)?;
         }
-        summary.state = PrefixState::Failed { reason: reason.to_string() };
-        summary.changed_unix_micros = self.job.host.unix_micros();
-        prefix.publish_summary(&summary)?;
         if let Some(current) = prefix.current()?
             && current.identity == header.identity
             && current.by == ChosenBy::Person

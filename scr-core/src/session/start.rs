@@ -19,15 +19,18 @@ use crate::exec::prefix::Prefix;
 use crate::exec::protect::Protected;
 use crate::exec::protect::sizes_of;
 use crate::exec::recover::{self, Cached, Local, Purpose, Usable};
+use crate::exec::scr3;
 use crate::exec::topology::{Topology, broadcast};
 use crate::format::Place;
 use crate::format::current::Current;
 use crate::format::decision::{CandidateReport, Decision, Location, Verdict};
 use crate::format::lease::LeaseState;
+use crate::format::scr3::{Dataset, Index};
 use crate::format::summary::{PrefixState, Summary};
 use crate::host::Host;
-use crate::id::{DatasetId, Epoch, NodeName};
+use crate::id::{DatasetId, DatasetName, Epoch, NodeName};
 use crate::plan::evict::Standing;
+use crate::plan::inherit;
 use crate::plan::level;
 use crate::plan::order::{Candidate, restart_order};
 use crate::sabotage::{self, Fault};
@@ -42,6 +45,8 @@ struct Found {
     summaries: Vec<Summary>,
     current: Option<Current>,
     last_id: DatasetId,
+    /// What SCR 3 left.
+    scr3: scr3::Left,
 }
 
 impl Session {
@@ -132,6 +137,7 @@ impl Session {
         }
         self.entries.sort_by_key(|entry| (entry.header.id, entry.place.layout));
         candidates.extend(found.summaries.iter().filter_map(|summary| self.in_prefix(summary)));
+        candidates.extend(self.left_by_scr3(&found));
         if sabotage::active(Fault::RestartSilentlyFromZero) {
             candidates.clear();
         }
@@ -420,6 +426,29 @@ impl Session {
         })
     }
 
+    /// What SCR 3 left as candidates, and a report of what is none of them.
+    fn left_by_scr3(&mut self, found: &Found) -> Vec<Candidate> {
+        self.unusable.extend(found.scr3.unreadable.clone());
+        let (mut candidates, others) =
+            inherit::candidates(&found.scr3.index, found.current.as_ref());
+        for (dataset, reason) in others {
+            let (id, name, location) = (dataset.id, dataset.name.clone(), Location::Scr3);
+            if dataset.is_complete {
+                self.unusable.push(format!("{id} ({name}) {location}: {reason}"));
+            }
+            let (identity, verdict) = (dataset.identity(), Verdict::Rejected);
+            let report =
+                CandidateReport { id, identity, name, location, layout: 0, verdict, reason };
+            self.decision.candidates.push(report);
+        }
+        // Our own record of one says that it was set aside, and was reported.
+        let is_known = |candidate: &Candidate| {
+            found.summaries.iter().any(|s| s.dataset.identity == candidate.header.identity)
+        };
+        candidates.retain(|candidate| !is_known(candidate));
+        candidates
+    }
+
     fn report(&mut self, one: &Cached, verdict: Verdict, reason: String) {
         let level = if verdict == Verdict::Rejected { Level::Warning } else { Level::Note };
         let text = format!("{} ({}) in cache: {reason}", one.header.id, one.header.name);
@@ -552,27 +581,34 @@ fn look_at_prefix(job: &Job) -> Result<Found> {
         // Ranks look up their own range when they fetch; the list as a whole is only told.
         summary.ranges = Vec::new();
     }
+    let left = scr3::look(prefix);
+    if let Some(why) = &left.unreadable {
+        job.host.tell(EventKind::Message, Level::Warning, format!("left aside: {why}"));
+    }
     let current = match prefix.current() {
-        Ok(current) => chosen_by_parameter(job, &summaries).or(current),
+        Ok(current) => chosen_by_parameter(job, &summaries, &left.index).or(current),
         Err(error) => {
             job.host.tell(EventKind::Message, Level::Warning, format!("left aside: {error:#}"));
             None
         }
     };
-    Ok(Found { summaries, current, last_id: prefix.last_id()? })
+    let last_id = prefix.last_id()?.max(left.last_id);
+    Ok(Found { summaries, current, last_id, scr3: left })
 }
 
 /// `SCR_CURRENT` is a person's choice for this launch.
-fn chosen_by_parameter(job: &Job, summaries: &[Summary]) -> Option<Current> {
+fn chosen_by_parameter(job: &Job, summaries: &[Summary], scr3: &Index) -> Option<Current> {
     let name = job.config.current.as_deref()?;
-    let chosen = summaries.iter().rev().find(|s| s.dataset.name.as_str() == name);
-    if chosen.is_none() {
+    let ours = summaries.iter().rev().find(|s| s.dataset.name.as_str() == name);
+    let ours = ours.map(|summary| summary.dataset.identity);
+    let identity = ours.or_else(|| scr3.named(name).map(Dataset::identity));
+    if identity.is_none() {
         let text = format!("SCR_CURRENT={name}: there is no such dataset in the prefix");
         job.host.tell(EventKind::Message, Level::Warning, text);
     }
     Some(Current {
-        identity: chosen?.dataset.identity,
-        name: chosen?.dataset.name.clone(),
+        identity: identity?,
+        name: DatasetName::new(name),
         by: crate::format::current::ChosenBy::Person,
         newest_known: DatasetId(u64::MAX),
     })

@@ -9,6 +9,8 @@ use crate::format::summary::PrefixState;
 use crate::store::mem::Mem;
 use crate::store::{Access, Store};
 
+mod scr3;
+
 const CHECKPOINT: Flags = Flags { checkpoint: true, output: false };
 const FILE_BYTES: usize = 100_000;
 
