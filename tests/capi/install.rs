@@ -55,3 +55,18 @@ fn every_header_is_installed() {
         assert_eq!(std::fs::read(tree.join("include").join(name)).ok(), Some(committed), "{name}");
     }
 }
+
+#[test]
+fn pkg_config_knows_the_tree() {
+    if Command::new("pkg-config").arg("--version").output().is_err() {
+        return skip("pkg_config_knows_the_tree", "no pkg-config");
+    }
+    let place = tempfile::tempdir().expect("a directory");
+    let tree = install(place.path());
+    let mut asked = Command::new("pkg-config");
+    asked.args(["--cflags", "--libs", "scr"]).env("PKG_CONFIG_PATH", tree.join("lib/pkgconfig"));
+    let options = String::from_utf8(succeed(&mut asked).stdout).expect("UTF-8");
+    let mut compiler = Command::new(Language::C.compiler());
+    compiler.arg(root().join("examples/c/heat2d.c")).arg("-o").arg(place.path().join("heat2d"));
+    succeed(compiler.args(options.split_whitespace()));
+}
