@@ -11,6 +11,7 @@ use scr_core::format::current::{ChosenBy, Current};
 use scr_core::format::decision::{CandidateReport, Decision, Location, Verdict};
 use scr_core::format::index::Index;
 use scr_core::format::lease::{Lease, LeaseState};
+use scr_core::format::scr3;
 use scr_core::format::state::{PartState, Phase};
 use scr_core::{Error, ErrorKind, Result};
 use serde_json::json;
@@ -41,13 +42,14 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
     let prefix = Prefix::new(&arguments.prefix);
     let decision: Option<Decision> = read_record(&prefix.record("decision"))?;
     let index = index::load(&prefix)?;
+    let left = index::left_by_scr3(&prefix);
     let (current, lease) = (prefix.current()?, prefix.lease()?);
     let cached = cached(&arguments.cache, &absolute(&arguments.prefix)?)?;
     let identity = current.as_ref().map(|current| current.identity);
     if arguments.json {
         let value = json!({
             "decision": decision,
-            "prefix": index::to_json(&index, identity),
+            "prefix": index::to_json(&index, &left, identity),
             "current": current,
             "lease": lease,
             "caches": cached.iter().map(|part| json!({
@@ -67,7 +69,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
             ),
         };
         text.push_str(&describe_caches(&cached));
-        text.push_str(&describe_prefix(&index, current.as_ref(), lease.as_ref(), &zone));
+        text.push_str(&describe_prefix(&index, &left, current.as_ref(), lease.as_ref(), &zone));
         print(&text)?;
     }
     Ok(if decision.is_some() { exit::SUCCESS } else { exit::NO })
@@ -202,16 +204,17 @@ fn describe(decision: &Decision, zone: &TimeZone) -> String {
 /// What the prefix holds, what is chosen, and who may write.
 fn describe_prefix(
     index: &Index,
+    left: &scr3::Index,
     current: Option<&Current>,
     lease: Option<&Lease>,
     zone: &TimeZone,
 ) -> String {
     let mut text = String::new();
-    if index.entries.is_empty() {
+    if index.entries.is_empty() && left.datasets.is_empty() {
         text.push_str("The prefix holds no dataset.\n");
     } else {
         text.push_str("In the prefix now:\n");
-        text.push_str(&index::table(index, current.map(|current| current.identity), zone));
+        text.push_str(&index::table(index, left, current.map(|current| current.identity), zone));
     }
     if let Some(current) = current.filter(|current| current.by == ChosenBy::Person) {
         let _ = writeln!(
@@ -295,8 +298,23 @@ DSET NAME    WHERE            VERDICT    WHY
             by: ChosenBy::Person,
             newest_known: DatasetId(3),
         };
-        let text = describe_prefix(&index, Some(&current), None, &TimeZone::UTC);
+        let text =
+            describe_prefix(&index, &scr3::Index::default(), Some(&current), None, &TimeZone::UTC);
         assert!(text.contains("  *  ckpt.3") && text.contains("A person chose ckpt.3"), "{text}");
+    }
+
+    #[test]
+    fn what_scr_3_left_is_told() {
+        let prefix = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/scr3/prefix");
+        let left = index::left_by_scr3(&Prefix::new(Path::new(prefix)));
+        let text = describe_prefix(&Index::default(), &left, None, None, &TimeZone::UTC);
+        assert!(text.contains("In the prefix now:") && text.contains("*  ckpt.6 (w"), "{text}");
+        let decision = Decision {
+            candidates: vec![candidate(6, Location::Scr3, Verdict::Taken, "newest usable")],
+            ..Decision::default()
+        };
+        let text = describe(&decision, &TimeZone::UTC);
+        assert!(text.contains("   6 ckpt.6 prefix (SCR 3) taken"), "{text}");
     }
 
     #[test]

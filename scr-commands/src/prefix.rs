@@ -3,11 +3,13 @@
 
 use crate::files::{list, name_of, read_record};
 use scr_core::Result;
+use scr_core::exec::scr3;
 use scr_core::format::current::Current;
 use scr_core::format::halt::{HaltRequest, HaltUsed};
 use scr_core::format::lease::Lease;
 use scr_core::format::summary::Summary;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A job's directory on the parallel file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,12 @@ impl Prefix {
     /// The dataset chosen to restart from.
     pub(crate) fn current(&self) -> Result<Option<Current>> {
         read_record(&self.record("current"))
+    }
+
+    /// What SCR 3 left here.
+    pub(crate) fn scr3(&self) -> scr3::Left {
+        let files = Arc::new(scr_core::store::posix::Posix::new());
+        scr3::look(&scr_core::exec::prefix::Prefix::new(files, self.root.clone(), None))
     }
 
     /// All datasets that have a directory among the records, in the order of their names.

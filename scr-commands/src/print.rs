@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `scr print`: shows any record, for people and scripts.
+//! `scr print`: shows any record, for people and scripts; also the files of SCR 3.
 
 use crate::exit;
 use crate::files::store;
 use crate::output::{print, print_json};
-use scr_core::format::frame;
+use scr_core::format::{frame, kvtree};
 use scr_core::{Context, Error, ErrorKind, Result};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -15,7 +15,8 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   scr print .scr/index            the datasets in this prefix
-  scr print .scr/lease --json     who may write here, for a script")]
+  scr print .scr/lease --json     who may write here, for a script
+  scr print .scr/index.scr        what SCR 3 left")]
 pub(crate) struct Arguments {
     /// Print as JSON
     #[arg(long, conflicts_with = "toml")]
@@ -45,6 +46,10 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
 
 /// Decodes every frame into `{"kind": ..., "value": ...}`.
 fn frames(mut bytes: &[u8]) -> Result<Vec<Value>> {
+    if kvtree::is_kvtree(bytes) {
+        let value = kvtree::decode(bytes)?.to_json();
+        return Ok(vec![json!({ "kind": "tree of SCR 3", "value": value })]);
+    }
     if bytes.is_empty() {
         return Err(Error::new(ErrorKind::Corrupt, "empty file, not a record of scr"));
     }
@@ -171,6 +176,19 @@ mod tests {
         }
         let torn = [good.as_slice(), &good[..9]].concat();
         assert!(format!("{:#}", frames(&torn).unwrap_err()).starts_with("frame 2: "));
+    }
+
+    #[test]
+    fn a_tree_of_scr_3_is_shown_as_one() {
+        let bytes = include_bytes!("../../tests/data/scr3/prefix/.scr/index.scr");
+        let frames = frames(bytes).unwrap();
+        assert_eq!(frames[0]["value"]["CURRENT"], "ckpt.6");
+        assert_eq!(frames[0]["value"]["DSET"]["4"]["DSET"]["FILES"], "2");
+        let toml = to_toml(&frames).unwrap();
+        assert!(toml.starts_with("# tree of SCR 3\nCURRENT = \"ckpt.6\""), "{toml}");
+        for end in 4..bytes.len() {
+            assert_eq!(super::frames(&bytes[..end]).unwrap_err().kind(), ErrorKind::Corrupt);
+        }
     }
 
     #[test]
