@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests look at files and processes from outside")]
 
 mod harness;
+mod scr3;
 mod verify;
 
 use harness::{ALL, Finished, Mpi, Place};
