@@ -274,10 +274,17 @@ impl Session {
             Error::new(ErrorKind::NotFound, text)
         };
         let Some(taken) = &self.taken else { return Err(not_there()) };
-        let rel = route::route(&self.job.config.prefix, &self.job.host.directory, name);
+        let rel = route::route(&self.job.config.prefix, &self.job.host.directory, name).ok();
         let base = name.file_name();
+        // Ranks could share a file under SCR 3, which lists it with one of them: its whole name is enough there.
+        let is_shared = match &rel {
+            Some(rel) if taken.location == Location::Scr3 => {
+                exists(&*self.job.prefix.store, &rel.under(&taken.dir))?
+            }
+            _ => false,
+        };
         // SCR's old interface finds files by their last component; whole names come first.
-        let same = rel.ok().filter(|rel| taken.files.iter().any(|f| f.name == *rel));
+        let same = rel.filter(|rel| is_shared || taken.files.iter().any(|f| f.name == *rel));
         let found = same.or_else(|| {
             let mut same = taken.files.iter().filter(|f| f.name.as_path().file_name() == base);
             // Of two with this last component neither is the one that was meant.

@@ -63,8 +63,12 @@ fn what_scr_3_calls_current_is_read_in_place_and_numbers_go_on_after_its_own() {
             assert_eq!(path, expected);
             assert_eq!(machine.shared.read(&path).unwrap(), samples::content(6, rank));
         }
+        // Listed with another rank, it may have been shared.
         let other = samples::name(6, 1 - rank);
-        assert_eq!(session.route_file(Path::new(&other)).unwrap_err().kind(), ErrorKind::NotFound);
+        let path = session.route_file(Path::new(&other)).unwrap();
+        assert_eq!(path, Path::new("/prefix").join(&other));
+        let error = session.route_file(Path::new("ckpt.6/none")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
         session.complete_restart(true).unwrap();
         assert_eq!(checkpoint(session, rank as usize, local, "ours"), Outcome::Committed);
         // The highest that SCR 3 gave was 8.
