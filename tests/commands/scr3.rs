@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A program in C, two ranks under MPI, and the commands, in a prefix that SCR 3 left.
 
-use crate::build::{Program, root, succeed};
-use crate::harness::scr;
+use scr_tests::program::{Program, root, scr, succeed};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
