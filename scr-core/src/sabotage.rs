@@ -50,6 +50,7 @@ faults! {
     TrustOldPart = "trust-old-part", "of two parts of one place the one that was made earlier counts";
     EvictStronger = "evict-stronger", "a newer checkpoint pushes out one that survives more than it does";
     RestartSilentlyFromZero = "restart-silently-from-zero", "no candidate is found where good ones are";
+    CommitSharedFiles = "commit-shared-files", "files that several ranks routed into the cache are committed";
     TrustScr3Files = "trust-scr3-files", "files that SCR 3 left are handed back without a look at what it says of them";
 }
 

@@ -13,7 +13,7 @@ use mpi::topology::Communicator;
 use scr_core::clock::SystemClock;
 use scr_core::comm::mpi::Mpi;
 use scr_core::comm::{Comm, Reduce};
-use scr_core::config::{Config, CopyType};
+use scr_core::config::{Bypass, Config, CopyType};
 use scr_core::event::json::JsonLines;
 use scr_core::event::{Event, EventKind, Sink};
 use scr_core::host::random;
@@ -130,7 +130,7 @@ impl App {
         for descriptor in &mut config.checkpoints {
             descriptor.copy_type =
                 CopyType::from_name(self.args.text("scheme")).expect("a known scheme");
-            (descriptor.set_size, descriptor.bypass) = (set_size, false);
+            (descriptor.set_size, descriptor.bypass) = (set_size, Bypass::No);
         }
         config
     }

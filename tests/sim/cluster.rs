@@ -6,7 +6,7 @@ use crate::program::{Answer, Log, Program, Rank};
 use crate::random::{mix2, seed_identities};
 use scr_core::clock::{Clock, ManualClock};
 use scr_core::comm::thread::{Scheduler, Traffic, World};
-use scr_core::config::{Config, CopyType};
+use scr_core::config::{Bypass, Config, CopyType};
 use scr_core::event::{Event, EventKind, Sink};
 use scr_core::host::{Host, JobInfo};
 use scr_core::id::{JobId, NodeName, UserName};
@@ -278,9 +278,9 @@ fn config(knobs: &Knobs) -> Config {
     config.control_base = "/cntl".into();
     config.flush_every = knobs.flush_every;
     config.cache_size = knobs.cache_size;
-    config.cache_bypass = false;
+    config.cache_bypass = Bypass::No;
     for descriptor in &mut config.checkpoints {
-        descriptor.bypass = false;
+        descriptor.bypass = Bypass::No;
         descriptor.set_size = knobs.set_size;
         descriptor.store = "/cache".into();
         (descriptor.copy_type, descriptor.set_failures) = match knobs.scheme {

@@ -6,7 +6,7 @@ use super::layers::Layers;
 use super::parameter::{Kind, Value};
 use super::report::{Report, did_you_mean};
 use super::values::{Values, checked};
-use super::{CheckpointDescriptor, CopyType, Source, StoreDescriptor, table};
+use super::{Bypass, CheckpointDescriptor, CopyType, Source, StoreDescriptor, table};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ const LARGEST_SET: u32 = 256;
 pub(super) struct Defaults {
     pub(super) cache_base: PathBuf,
     pub(super) cache_size: u32,
-    pub(super) bypass: bool,
+    pub(super) bypass: Bypass,
     pub(super) set_size: u32,
     pub(super) set_failures: u32,
     pub(super) group: String,
@@ -245,7 +245,7 @@ impl Reader<'_> {
             }),
             set_size,
             set_failures,
-            bypass: line.flag("BYPASS").unwrap_or(defaults.bypass),
+            bypass: line.text("BYPASS").and_then(Bypass::from_word).unwrap_or(defaults.bypass),
             output: line.flag("OUTPUT").unwrap_or(false),
         })
     }
@@ -310,7 +310,7 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, CopyType, Layers, Notice};
+    use crate::config::{Bypass, Config, CopyType, Layers, Notice};
     use crate::error::Result;
     use std::path::Path;
 
@@ -373,9 +373,9 @@ CKPT=3 INTERVAL=1 STORE=/nowhere ENABLED=0
             })
             .collect();
         let expected = [
-            (0, 1, "/dev/shm", CopyType::Single, 1, false, false),
-            (1, 4, "/dev/shm2", CopyType::Rs, 4, true, false),
-            (2, 10, "/ssd", CopyType::Xor, 16, true, true),
+            (0, 1, "/dev/shm", CopyType::Single, 1, Bypass::No, false),
+            (1, 4, "/dev/shm2", CopyType::Rs, 4, Bypass::Yes, false),
+            (2, 10, "/ssd", CopyType::Xor, 16, Bypass::Yes, true),
         ];
         assert_eq!(checkpoints, expected);
         assert_eq!(config.checkpoints[2].group, "RACK");

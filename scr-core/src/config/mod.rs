@@ -59,6 +59,29 @@ impl CopyType {
     }
 }
 
+/// Where the application writes (`SCR_CACHE_BYPASS`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bypass {
+    /// To the cache.
+    No,
+    /// Straight to the prefix.
+    Yes,
+    /// To the prefix first, and to the cache once it is known that this is safe.
+    Auto,
+}
+
+impl Bypass {
+    /// What a word in the configuration means.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "0" => Some(Self::No),
+            "1" => Some(Self::Yes),
+            "AUTO" => Some(Self::Auto),
+            _ => None,
+        }
+    }
+}
+
 /// A class of node-local storage (`STORE=<path> ...`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreDescriptor {
@@ -88,7 +111,7 @@ pub struct CheckpointDescriptor {
     /// Lost members that a Reed-Solomon set survives.
     pub set_failures: u32,
     /// Whether the application writes straight to the prefix.
-    pub bypass: bool,
+    pub bypass: Bypass,
     /// Whether it is the one for output sets.
     pub output: bool,
 }
@@ -109,7 +132,9 @@ pub struct Config {
     /// `SCR_CACHE_SIZE`
     pub cache_size: u32,
     /// `SCR_CACHE_BYPASS`
-    pub cache_bypass: bool,
+    pub cache_bypass: Bypass,
+    /// Whether anybody set `SCR_CACHE_BYPASS`
+    pub is_bypass_set: bool,
     /// `SCR_CACHE_PURGE`
     pub cache_purge: bool,
     /// Stores, that of `SCR_CACHE_BASE` always among them.
@@ -118,20 +143,26 @@ pub struct Config {
     pub checkpoints: Vec<CheckpointDescriptor>,
     /// `GROUPS` lines: host name -> (group name -> value).
     pub groups: BTreeMap<String, BTreeMap<String, String>>,
-    /// `SCR_MPI_BUF_SIZE`
-    pub mpi_buffer_bytes: u64,
-    /// `SCR_FILE_BUF_SIZE`
-    pub file_buffer_bytes: u64,
     /// `SCR_DISTRIBUTE`
     pub distribute: bool,
     /// `SCR_FETCH`
     pub fetch: bool,
+    /// `SCR_FETCH_BYPASS`: what is only in the prefix is read there
+    pub fetch_bypass: bool,
+    /// `SCR_GLOBAL_RESTART`: restarts read from the prefix only, any rank any file
+    pub global_restart: bool,
     /// `SCR_FLUSH`: flush every n-th checkpoint; 0 = never
     pub flush_every: u32,
     /// `SCR_FLUSH_ON_RESTART`
     pub flush_on_restart: bool,
+    /// `SCR_PREFIX_SIZE`: checkpoints that stay in the prefix; 0 = all
+    pub prefix_size: u32,
+    /// `SCR_PREFIX_PURGE`
+    pub prefix_purge: bool,
     /// `SCR_CURRENT`
     pub current: Option<String>,
+    /// `SCR_DROP_AFTER_CURRENT`: SCR_Current takes later datasets out of the index
+    pub drop_after_current: bool,
     /// `SCR_CHECKPOINT_INTERVAL`: calls of Need_checkpoint; 0 = off
     pub checkpoint_interval: u32,
     /// `SCR_CHECKPOINT_SECONDS`; 0 = off

@@ -7,7 +7,7 @@ use super::layers::Layers;
 use super::report::{Report, did_you_mean};
 use super::table;
 use super::values::Values;
-use super::{Config, RunSettings, Source};
+use super::{Bypass, Config, RunSettings, Source};
 use std::path::PathBuf;
 
 /// Switches of test builds, which are no parameters.
@@ -29,19 +29,21 @@ pub(super) fn config(layers: &Layers, report: &mut Report) -> Config {
     let flag = |name| values.flag(name).unwrap_or_else(|| missing(name));
     let count = |name| values.count(name).unwrap_or_else(|| missing(name));
     let number = |name| values.number(name).unwrap_or_else(|| missing(name));
-    let bytes = |name| values.bytes(name).unwrap_or_else(|| missing(name));
     let path = |name| layers.absolute(values.path(name).unwrap_or_else(|| missing(name)));
     let text = |name| values.text(name).map(str::to_string);
 
     let defaults = Defaults {
         cache_base: path("SCR_CACHE_BASE"),
         cache_size: count("SCR_CACHE_SIZE"),
-        bypass: flag("SCR_CACHE_BYPASS"),
+        bypass: text("SCR_CACHE_BYPASS")
+            .and_then(|word| Bypass::from_word(&word))
+            .unwrap_or_else(|| missing("SCR_CACHE_BYPASS")),
         set_size: count("SCR_SET_SIZE"),
         set_failures: count("SCR_SET_FAILURES"),
         group: text("SCR_GROUP").unwrap_or_else(|| missing("SCR_GROUP")),
         copy_type: text("SCR_COPY_TYPE").unwrap_or_else(|| missing("SCR_COPY_TYPE")),
     };
+    let global_restart = flag("SCR_GLOBAL_RESTART");
     let descriptors = descriptor::read(layers, &defaults, &values, report);
     Config {
         enable: flag("SCR_ENABLE"),
@@ -53,17 +55,21 @@ pub(super) fn config(layers: &Layers, report: &mut Report) -> Config {
         cache_base: defaults.cache_base,
         cache_size: defaults.cache_size,
         cache_bypass: defaults.bypass,
+        is_bypass_set: *values.source("SCR_CACHE_BYPASS") != Source::Default,
         cache_purge: flag("SCR_CACHE_PURGE"),
         stores: descriptors.stores,
         checkpoints: descriptors.checkpoints,
         groups: descriptors.groups,
-        mpi_buffer_bytes: bytes("SCR_MPI_BUF_SIZE"),
-        file_buffer_bytes: bytes("SCR_FILE_BUF_SIZE"),
         distribute: flag("SCR_DISTRIBUTE"),
         fetch: flag("SCR_FETCH"),
+        fetch_bypass: flag("SCR_FETCH_BYPASS") || global_restart,
+        global_restart,
         flush_every: count("SCR_FLUSH"),
-        flush_on_restart: flag("SCR_FLUSH_ON_RESTART"),
+        flush_on_restart: flag("SCR_FLUSH_ON_RESTART") || global_restart,
+        prefix_size: count("SCR_PREFIX_SIZE"),
+        prefix_purge: flag("SCR_PREFIX_PURGE"),
         current: text("SCR_CURRENT"),
+        drop_after_current: flag("SCR_DROP_AFTER_CURRENT"),
         checkpoint_interval: count("SCR_CHECKPOINT_INTERVAL"),
         checkpoint_seconds: count("SCR_CHECKPOINT_SECONDS"),
         checkpoint_overhead_percent: number("SCR_CHECKPOINT_OVERHEAD"),
@@ -186,9 +192,10 @@ mod tests {
         let shm = Path::new("/dev/shm");
         assert_eq!(config.prefix, Path::new("/scratch"));
         assert_eq!(config.cache_base, shm);
-        assert!(config.enable && config.cache_bypass && config.distribute && config.fetch);
+        assert!(config.enable && config.distribute && config.fetch && !config.is_bypass_set);
+        assert_eq!(config.cache_bypass, Bypass::Yes);
         assert!(config.checksums, "ours, not SCR's");
-        assert_eq!((config.flush_every, config.mpi_buffer_bytes), (10, 1 << 20));
+        assert_eq!((config.flush_every, config.prefix_size), (10, 0));
         assert_eq!(config.run.runs, Some(1));
         let store = StoreDescriptor { base: shm.into(), group: "NODE".into(), count: 1 };
         assert_eq!(config.stores, [store]);
@@ -200,7 +207,7 @@ mod tests {
             copy_type: CopyType::Xor,
             set_size: 8,
             set_failures: 2,
-            bypass: true,
+            bypass: Bypass::Yes,
             output: false,
         };
         assert_eq!(config.checkpoints, [checkpoint]);
@@ -221,10 +228,12 @@ mod tests {
             ("SCR_SET_SIZE", "4"),
             ("SCR_SET_FAILURES", "1"),
             ("SCR_GROUP", "world"),
-            ("SCR_MPI_BUF_SIZE", "128kb"),
-            ("SCR_FILE_BUF_SIZE", "1.5mb"),
             ("SCR_DISTRIBUTE", "0"),
             ("SCR_FETCH", "0"),
+            ("SCR_FETCH_BYPASS", "1"),
+            ("SCR_PREFIX_SIZE", "3"),
+            ("SCR_PREFIX_PURGE", "1"),
+            ("SCR_DROP_AFTER_CURRENT", "1"),
             ("SCR_FLUSH", "0"),
             ("SCR_FLUSH_ON_RESTART", "1"),
             ("SCR_CURRENT", "ckpt 3"),
@@ -259,7 +268,8 @@ mod tests {
             control_base: "/c",
             cache_base: "/s",
             cache_size: 3,
-            cache_bypass: false,
+            cache_bypass: No,
+            is_bypass_set: true,
             cache_purge: true,
             stores: [
                 StoreDescriptor {
@@ -277,20 +287,23 @@ mod tests {
                     copy_type: Single,
                     set_size: 4,
                     set_failures: 1,
-                    bypass: false,
+                    bypass: No,
                     output: false,
                 },
             ],
             groups: {},
-            mpi_buffer_bytes: 131072,
-            file_buffer_bytes: 1572864,
             distribute: false,
             fetch: false,
+            fetch_bypass: true,
+            global_restart: false,
             flush_every: 0,
             flush_on_restart: true,
+            prefix_size: 3,
+            prefix_purge: true,
             current: Some(
                 "ckpt 3",
             ),
+            drop_after_current: true,
             checkpoint_interval: 5,
             checkpoint_seconds: 60,
             checkpoint_overhead_percent: 2.5,

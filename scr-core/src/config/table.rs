@@ -11,6 +11,7 @@ const TRANSFERS: Kind = Choice(&["DEFAULT", "NATIVE", "SYNC", "PTHREAD", "BBAPI"
 const ANY_BYTES: Kind = Bytes { min: 0, max: u64::MAX };
 /// Buffers: never empty, and within what one message may hold.
 const BUFFER: Kind = Bytes { min: 1, max: 1 << 30 };
+const BYPASS: Kind = Choice(&["0", "1", "AUTO"]);
 const PERCENT: Kind = Number { min: 0.0, max: 100.0 };
 
 const DATABASE: Status = Obsolete("events go to the log files, not to a database");
@@ -69,8 +70,9 @@ pub const SECTIONS: &[Section] = &[
         /// is always room beside the newest checkpoint for the one being written.
         SCR_CACHE_SIZE: POSITIVE, "1" => Active, Scr;
         /// 1: the application writes straight to the prefix and only records are kept on the node. 0: it writes to the
-        /// cache, where redundancy protects the files.
-        SCR_CACHE_BYPASS: Flag, "1" => Active, Scr;
+        /// cache, where redundancy protects the files. AUTO: as 1 for the first dataset, then as 0 while no two ranks wrote
+        /// to one file and there is room.
+        SCR_CACHE_BYPASS: BYPASS, "1" => Active, Scr;
         /// 1 deletes every cached dataset of this job when it starts.
         SCR_CACHE_PURGE: Flag, "0" => Active, Scr;
     },
@@ -87,9 +89,9 @@ pub const SECTIONS: &[Section] = &[
         /// How many lost nodes a set survives with RS; less than SCR_SET_SIZE. With 1, RS is XOR.
         SCR_SET_FAILURES: POSITIVE, "2" => Active, Scr;
         /// Bytes per message between nodes, suffixes kb, mb and gb allowed.
-        SCR_MPI_BUF_SIZE: BUFFER, "1mb" => NotYet("the size of messages follows from the data"), Scr;
+        SCR_MPI_BUF_SIZE: BUFFER, "1mb" => Obsolete("messages are sized for the caches of the processor"), Scr;
         /// Bytes per read or write of a file, suffixes kb, mb and gb allowed.
-        SCR_FILE_BUF_SIZE: BUFFER, "32mb" => NotYet("the size of reads and writes follows from the data"), Scr;
+        SCR_FILE_BUF_SIZE: BUFFER, "32mb" => Obsolete("reads and writes are sized for the caches of the processor"), Scr;
         /// 1: checksums are taken when a dataset is complete and compared before its files are handed back. 0 goes without,
         /// and damaged files are not noticed. SCR's default is 0.
         SCR_CRC_ON_COPY: Flag, "1" => Active, Scr;
@@ -104,7 +106,7 @@ pub const SECTIONS: &[Section] = &[
         /// 1: a job that finds no usable checkpoint in the cache fetches one from the prefix.
         SCR_FETCH: Flag, "1" => Active, Scr;
         /// 1: a fetched dataset is read where it lies in the prefix, not copied to the cache.
-        SCR_FETCH_BYPASS: Flag, "0" => NotYet("datasets are fetched as SCR_CACHE_BYPASS says"), Scr;
+        SCR_FETCH_BYPASS: Flag, "0" => Active, Scr;
         /// SCR: how many processes fetch at once.
         SCR_FETCH_WIDTH: POSITIVE, "256" => Obsolete("read but unused in SCR"), Scr;
         /// The name of the checkpoint to restart from.
@@ -112,10 +114,11 @@ pub const SECTIONS: &[Section] = &[
         /// 1: there must be a checkpoint to restart from if any was ever written: SCR_Init fails rather than start from zero
         /// beside checkpoints that cannot be used, and `scr run` stops.
         SCR_RESTART_REQUIRED: Flag, "0" => Active, Here;
-        /// 1: for applications that restart from the prefix only: all is flushed first, nothing fetched to the cache.
-        SCR_GLOBAL_RESTART: Flag, "0" => NotYet("set SCR_FLUSH_ON_RESTART=1 and SCR_CACHE_BYPASS=1"), Scr;
+        /// 1: for applications that restart from the prefix only, where each rank may read any file: cached datasets are
+        /// flushed and then removed when the job starts, and checkpoints are read where they lie.
+        SCR_GLOBAL_RESTART: Flag, "0" => Active, Scr;
         /// 1: SCR_Current removes later datasets from the index.
-        SCR_DROP_AFTER_CURRENT: Flag, "0" => NotYet("later datasets stay in the index"), Scr;
+        SCR_DROP_AFTER_CURRENT: Flag, "0" => Active, Scr;
     },
     section! { "Flush"
         /// Every n-th checkpoint is flushed to the prefix; 0: none, not even the last one at SCR_Finalize.
@@ -136,12 +139,13 @@ pub const SECTIONS: &[Section] = &[
         SCR_FLUSH_ASYNC_PERCENT: PERCENT, "0" => Obsolete("read but unused in SCR"), Scr;
         /// SCR: how many processes flush at once.
         SCR_FLUSH_WIDTH: POSITIVE, "256" => Obsolete("read but unused in SCR"), Scr;
-        /// How many checkpoints stay in the prefix; 0: all.
-        SCR_PREFIX_SIZE: COUNT, "0" => NotYet("all flushed checkpoints stay in the prefix"), Scr;
-        /// 1 deletes every dataset that the index lists when the job starts.
-        SCR_PREFIX_PURGE: Flag, "0" => NotYet("nothing is deleted in the prefix"), Scr;
-        /// 1: mode, owner and times go with a copied file.
-        SCR_COPY_METADATA: Flag, "1" => NotYet("they always go with the file"), Scr;
+        /// How many checkpoints stay in the prefix: older ones are deleted when a newer one is there. Outputs stay. 0: all
+        /// stay.
+        SCR_PREFIX_SIZE: COUNT, "0" => Active, Scr;
+        /// 1 deletes every dataset that the index lists when the job starts, files included.
+        SCR_PREFIX_PURGE: Flag, "0" => Active, Scr;
+        /// SCR: 1 gives a copied file the mode, owner and times of the original.
+        SCR_COPY_METADATA: Flag, "1" => Obsolete("they always go with the file"), Scr;
         /// SCR: the component that copies makes directories.
         SCR_AXL_MKDIR: Flag, "0" => Obsolete("directories are always made before files"), Scr;
     },
@@ -281,7 +285,7 @@ pub const CHECKPOINT_FIELDS: &[Field] = fields! {
     /// The redundancy.
     TYPE: Choice(&["SINGLE", "PARTNER", "XOR", "RS"]), "XOR";
     /// 1: the application writes straight to the prefix.
-    BYPASS: Flag, "SCR_CACHE_BYPASS";
+    BYPASS: BYPASS, "SCR_CACHE_BYPASS";
     /// The fewest nodes of a redundancy set. SCR reads it and uses SCR_SET_SIZE.
     SET_SIZE: POSITIVE, "SCR_SET_SIZE";
     /// How many lost nodes a set survives with RS.

@@ -19,7 +19,7 @@
 //! The directory of a part names dataset, layout and member, so parts of an old launch that come back with a node can
 //! stand beside ours and are never taken for them.
 
-use crate::config::{CheckpointDescriptor, Config};
+use crate::config::{Bypass, CheckpointDescriptor, Config};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::format::node::{NodeEnd, NodeHeader, RankSection};
 use crate::format::state::{PartState, Phase};
@@ -79,7 +79,7 @@ pub fn job_directory(base: &Path, host: &Host, config: &Config) -> PathBuf {
 fn bases(config: &Config) -> Vec<&Path> {
     let home = config.store_of(&config.cache_base).map(|store| store.base.as_path());
     let mut bases = vec![config.cache_base.as_path()];
-    for descriptor in config.checkpoints.iter().filter(|d| !d.bypass) {
+    for descriptor in config.checkpoints.iter().filter(|d| d.bypass != Bypass::Yes) {
         let base = descriptor.store.as_path();
         if Some(base) != home && !bases.contains(&base) {
             bases.push(base);

@@ -31,6 +31,7 @@ pub mod heal;
 pub mod heartbeat;
 pub mod inspect;
 pub mod lease;
+pub mod ownership;
 pub mod prefix;
 pub mod protect;
 pub mod rebuild;

@@ -69,6 +69,7 @@ pub fn fit(scheme: Scheme, nodes_in_set: u32) -> Scheme {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Bypass;
 
     fn descriptor(index: u32, interval: u32, copy_type: CopyType) -> CheckpointDescriptor {
         CheckpointDescriptor {
@@ -79,7 +80,7 @@ mod tests {
             copy_type,
             set_size: 8,
             set_failures: 2,
-            bypass: false,
+            bypass: Bypass::No,
             output: false,
         }
     }

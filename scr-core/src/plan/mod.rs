@@ -10,7 +10,7 @@
 //! | How is this dataset kept, and with whom? | [`level`], [`group`] |
 //! | Where does a file go? | [`route`] |
 //! | Is there room, and what may go? | [`room`], [`evict`] |
-//! | Must it reach the prefix now? | [`flush`] |
+//! | Must it reach the prefix now, and stay there? | [`flush`], [`window`] |
 //! | Which of SCR 3's checkpoints may be tried? | [`inherit`] |
 //! | What does a restart try first, and can it be rebuilt? | [`order`], [`judge`], [`join`] |
 
@@ -26,3 +26,4 @@ pub mod need;
 pub mod order;
 pub mod room;
 pub mod route;
+pub mod window;

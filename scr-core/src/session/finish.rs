@@ -35,6 +35,7 @@ impl Session {
                 Err(error) => return self.leave(Err(error)),
             }
         }
+        self.tell_of_cache();
         self.heartbeat = None;
         if let Some(lease) = self.lease.take()
             && let Err(error) = lease.give_back(LeaseState::Finalized)
@@ -65,6 +66,7 @@ impl Session {
     pub fn current(&mut self, name: &str) -> Result<()> {
         self.enter("SCR_Current")?;
         let newest_known = self.last_id;
+        let drop_later = self.job.config.drop_after_current;
         let done = self.first(|session| {
             let prefix = &session.job.prefix;
             let (dataset, is_usable) = match session.named(name) {
@@ -80,9 +82,15 @@ impl Session {
                     format!("dataset {name} in the prefix is not a checkpoint that can be used");
                 return Err(Error::new(ErrorKind::NotFound, text));
             }
-            let (identity, name) = (dataset.identity, dataset.name);
+            let (identity, age, name) = (dataset.identity, dataset.age(), dataset.name);
             let choice = Current { identity, name, by: ChosenBy::Person, newest_known };
-            prefix.publish_current(&choice)
+            prefix.publish_current(&choice)?;
+            if !drop_later {
+                return Ok(());
+            }
+            let later = prefix.summaries()?.0.into_iter().map(|summary| summary.dataset);
+            let mut later = later.filter(|other| other.age() > age);
+            later.try_for_each(|other| prefix.drop_dataset(&other))
         });
         self.leave(done)
     }
@@ -140,7 +148,7 @@ impl Session {
     }
 
     /// The newest dataset of this name in the prefix.
-    fn named(&self, name: &str) -> Result<Summary> {
+    pub(super) fn named(&self, name: &str) -> Result<Summary> {
         let summaries = self.job.prefix.summaries()?.0;
         let found = summaries.into_iter().rev().find(|s| s.dataset.name.as_str() == name);
         found.ok_or_else(|| {

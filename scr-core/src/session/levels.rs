@@ -2,7 +2,7 @@
 //! The checkpoint descriptors of a launch with the redundancy sets that they need.
 
 use crate::comm::Reduce;
-use crate::config::CheckpointDescriptor;
+use crate::config::{Bypass, CheckpointDescriptor};
 use crate::error::Result;
 use crate::event::{EventKind, Level};
 use crate::exec::Job;
@@ -90,7 +90,7 @@ impl Levels {
     /// # Collective
     /// On all ranks: sets differ in size.
     pub(super) fn tell_step_down(&self, job: &Job) -> Result<()> {
-        let descriptors = job.config.checkpoints.iter().filter(|d| !d.bypass);
+        let descriptors = job.config.checkpoints.iter().filter(|d| d.bypass != Bypass::Yes);
         let why = |descriptor: &CheckpointDescriptor| {
             let set = &self.sets[self.position(job, descriptor)];
             level::scheme_for(descriptor, set.members.len() as u32).1

@@ -6,18 +6,20 @@
 //! from its start to its commit, [`restart`] hands one back, [`finish`] ends the launch. [`Output`] and [`Restart`]
 //! are the two in the middle as values, for programs in Rust.
 
+mod bypass;
 mod entry;
 mod finish;
 mod guard;
 mod levels;
 mod output;
+mod purge;
 mod restart;
 mod start;
 
 pub use crate::host::{Host, JobInfo};
 pub use guard::{Output, Restart};
 
-use crate::config::Config;
+use crate::config::{Bypass, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventKind, Level};
 use crate::exec::Job;
@@ -28,6 +30,7 @@ use crate::format::decision::Decision;
 use crate::format::{DatasetHeader, Place};
 use crate::id::{DatasetId, DatasetIdentity, DatasetName, RelPath};
 use crate::plan::{halt, need};
+use bypass::Bypassed;
 use entry::Entry;
 use levels::Levels;
 use restart::Taken;
@@ -77,6 +80,8 @@ struct Open {
     store: usize,
     /// Whether the application writes straight to the prefix.
     bypass: bool,
+    /// What the configuration says of that.
+    wanted: Bypass,
     /// The files of this rank so far.
     files: BTreeSet<RelPath>,
     /// The directories that were made for them.
@@ -111,6 +116,7 @@ pub struct Session {
     /// Checkpoints in the history of this run, for intervals of descriptors and flushes.
     checkpoints: u64,
     costs: Costs,
+    bypassed: Bypassed,
     /// Checkpoints that are there and cannot be used, and why, in words.
     unusable: Vec<String>,
     /// Whether the application has completed a checkpoint: then nothing older is offered for a restart.

@@ -5,6 +5,7 @@ use super::entry::Entry;
 use super::levels::Seat;
 use super::{Flags, Open, Outcome, Session, State};
 use crate::comm::{Reduce, agree, agree_on_largest};
+use crate::config::Bypass;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
 use crate::exec::cache::{SPARE_PARITY, count_of};
@@ -58,14 +59,18 @@ impl Session {
         let header = proposal.header;
         self.last_id = self.last_id.max(header.id);
         let number = flags.checkpoint.then_some(self.checkpoints + 1);
-        let bypass = level::choose(&self.job.config.checkpoints, number, flags.output)
-            .is_none_or(|descriptor| descriptor.bypass);
+        let wanted = level::choose(&self.job.config.checkpoints, number, flags.output)
+            .map_or(Bypass::Yes, |descriptor| descriptor.bypass);
         let Seat { mut place, set, store } = self.levels.seat(&self.job, 0, number, flags.output);
+        let mut bypass = self.bypasses(wanted);
+        let mut expected =
+            if bypass { Ok(Vec::new()) } else { self.look_for_room(&place, store, flags) };
+        if wanted == Bypass::Auto && !bypass && self.is_too_tight(expected.is_err())? {
+            (bypass, expected) = (true, Ok(Vec::new()));
+        }
         if bypass {
             place.scheme = Scheme::Single;
         }
-        let expected =
-            if bypass { Ok(Vec::new()) } else { self.look_for_room(&place, store, flags) };
         let needed = equal.and(expected);
         let mut count = [needed.as_ref().map_or(0, |ids| ids.len() as u64)];
         agree_on_largest(&*self.job.topology.world, needed, &mut count)?;
@@ -102,6 +107,7 @@ impl Session {
             set,
             store,
             bypass,
+            wanted,
             files: BTreeSet::new(),
             directories: HashSet::new(),
             overwrote: false,
@@ -138,7 +144,8 @@ impl Session {
         }
         let known = || self.entries.iter().rev().filter(|entry| entry.data_bytes > 0);
         let alike = known().find(|entry| entry.header.is_checkpoint == flags.checkpoint);
-        let data_bytes = alike.or_else(|| known().next()).map(|entry| entry.data_bytes);
+        let cached = alike.or_else(|| known().next()).map(|entry| entry.data_bytes);
+        let data_bytes = cached.or(Some(self.bypassed.node_bytes).filter(|&bytes| bytes > 0));
         let demand = room::Demand {
             data_bytes,
             scheme: place.scheme,
@@ -307,11 +314,14 @@ impl Session {
         } else {
             (part.store.clone(), part.data_path())
         };
-        let files = if valid {
-            look_up(&*store, &dir, &open.files).context(|| "a routed file cannot be read")
-        } else {
-            Err(Error::new(ErrorKind::Invalid, "the application says that it is not valid"))
-        };
+        let own = self.own_files(open)?;
+        let files = own.and_then(|names| {
+            if !valid {
+                let text = "the application says that it is not valid";
+                return Err(Error::new(ErrorKind::Invalid, text));
+            }
+            look_up(&*store, &dir, &names).context(|| "a routed file cannot be read")
+        });
         let request = Request {
             dataset: &open.header,
             set: self.levels.set(open.set),
@@ -355,6 +365,8 @@ impl Session {
         }
         self.lost_names(&flushed?);
         self.advance(open);
+        self.count_bypassed(open, protected.bytes, protected.data_bytes);
+        self.trim_prefix(&open.header)?;
         Ok(Outcome::Committed)
     }
 
@@ -475,7 +487,8 @@ impl Session {
         for entry in self.entries.iter_mut().filter(|e| e.header.identity == identity) {
             (entry.flushed, entry.flush_owed) = (true, false);
         }
-        Ok(())
+        let header = self.entries[index].header.clone();
+        self.trim_prefix(&header)
     }
 
     /// Whether a flush failed on any rank because of data that do not match their checksums.

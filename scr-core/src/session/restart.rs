@@ -5,6 +5,7 @@ use super::entry::Entry;
 use super::levels::Seat;
 use super::{Session, State};
 use crate::comm::agree;
+use crate::config::Bypass;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
 use crate::exec::fetch::{self, Share};
@@ -153,9 +154,9 @@ impl Session {
         let has_checksums = share.expected.has_checksums;
         let checked = if has_checksums { "verified" } else { "unverified (SCR_CRC_ON_COPY=0)" };
         let number = Some(self.checkpoints.max(1));
-        let bypass = level::choose(&self.job.config.checkpoints, number, false)
-            .is_none_or(|descriptor| descriptor.bypass);
-        if bypass {
+        let wanted = level::choose(&self.job.config.checkpoints, number, false)
+            .map_or(Bypass::Yes, |descriptor| descriptor.bypass);
+        if self.job.config.fetch_bypass || self.bypasses(wanted) {
             return self.take_in_place(header, &share, checked);
         }
         let files = share.section.files.clone();
@@ -227,7 +228,12 @@ impl Session {
         Ok((Taken { header, location: Location::Prefix, dir, files, is_read: false }, reason))
     }
 
-    fn report_candidate(&mut self, candidate: &Candidate, verdict: Verdict, reason: &str) {
+    pub(super) fn report_candidate(
+        &mut self,
+        candidate: &Candidate,
+        verdict: Verdict,
+        reason: &str,
+    ) {
         let (header, location) = (&candidate.header, candidate.location);
         let (kind, level) = match verdict {
             Verdict::Taken => (EventKind::RestartSuccess, Level::Note),
@@ -276,11 +282,13 @@ impl Session {
         let Some(taken) = &self.taken else { return Err(not_there()) };
         let rel = route::route(&self.job.config.prefix, &self.job.host.directory, name).ok();
         let base = name.file_name();
-        // Ranks could share a file under SCR 3, which lists it with one of them: its whole name is enough there.
+        // A file that ranks share is listed with one of them: where all may read all, its whole name is enough.
+        let is_for_all = match taken.location {
+            Location::Scr3 => true,
+            Location::Prefix | Location::Cache => taken.dir == self.job.config.prefix,
+        };
         let is_shared = match &rel {
-            Some(rel) if taken.location == Location::Scr3 => {
-                exists(&*self.job.prefix.store, &rel.under(&taken.dir))?
-            }
+            Some(rel) if is_for_all => exists(&*self.job.prefix.store, &rel.under(&taken.dir))?,
             _ => false,
         };
         // SCR's old interface finds files by their last component; whole names come first.

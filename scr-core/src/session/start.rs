@@ -2,6 +2,9 @@
 //! Init: takes the prefix, looks at what caches and prefix hold, makes whole what can be, and orders the candidates for a
 //! restart. Records only; no data are read but those that a rebuild needs.
 
+mod found;
+
+use super::bypass::Bypassed;
 use super::entry::Entry;
 use super::levels::{Levels, Seat};
 use super::{Costs, Session, State};
@@ -19,35 +22,23 @@ use crate::exec::prefix::Prefix;
 use crate::exec::protect::Protected;
 use crate::exec::protect::sizes_of;
 use crate::exec::recover::{self, Cached, Local, Purpose, Usable};
-use crate::exec::scr3;
 use crate::exec::topology::{Topology, broadcast};
 use crate::format::Place;
-use crate::format::current::Current;
 use crate::format::decision::{CandidateReport, Decision, Location, Verdict};
 use crate::format::lease::LeaseState;
-use crate::format::scr3::{Dataset, Index};
 use crate::format::summary::{PrefixState, Summary};
 use crate::host::Host;
-use crate::id::{DatasetId, DatasetName, Epoch, NodeName};
+use crate::id::{DatasetId, Epoch, NodeName};
 use crate::plan::evict::Standing;
 use crate::plan::inherit;
 use crate::plan::level;
 use crate::plan::order::{Candidate, restart_order};
 use crate::sabotage::{self, Fault};
 use crate::store::{Durability, publish};
+use found::{Found, look_at_prefix};
 
 const CACHE_ADVICE: &str =
     "the cache directory cannot be used; set SCR_CACHE_BASE to one that this user can write";
-
-/// What the prefix holds, as rank 0 found it.
-#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
-struct Found {
-    summaries: Vec<Summary>,
-    current: Option<Current>,
-    last_id: DatasetId,
-    /// What SCR 3 left.
-    scr3: scr3::Left,
-}
 
 impl Session {
     /// Begins a launch.
@@ -89,6 +80,7 @@ impl Session {
             reached: None,
             checkpoints: 0,
             costs: Costs::default(),
+            bypassed: Bypassed::default(),
             unusable: Vec::new(),
             has_written: false,
             broken: false,
@@ -104,7 +96,7 @@ impl Session {
 
     /// Looks at what caches and prefix hold, and makes whole what can be.
     fn look(&mut self) -> Result<()> {
-        if self.job.config.cache_purge {
+        if self.job.config.cache_purge || self.job.config.prefix_purge {
             self.purge()?;
         }
         let found =
@@ -144,7 +136,11 @@ impl Session {
         self.candidates = restart_order(candidates, found.current.as_ref());
         self.checkpoints = self.candidates.iter().map(|c| c.header.id.0).max().unwrap_or(0);
         self.announce()?;
-        self.flush_leftovers()
+        self.flush_leftovers()?;
+        if self.job.config.global_restart {
+            self.leave_cache();
+        }
+        Ok(())
     }
 
     /// Flushes what an earlier launch left in cache and must be in the prefix; failures are told and kept in mind.
@@ -373,17 +369,6 @@ impl Session {
         }
     }
 
-    fn purge(&self) -> Result<()> {
-        let purged = if self.job.is_leader() {
-            self.job.cache.scan().and_then(|(parts, _)| {
-                parts.iter().try_for_each(|(part, _)| self.job.cache.evict(part))
-            })
-        } else {
-            Ok(())
-        };
-        agree(&*self.job.topology.world, purged)
-    }
-
     /// A dataset in the prefix as a candidate, or a report of why it is none.
     fn in_prefix(&mut self, summary: &Summary) -> Option<Candidate> {
         let header = &summary.dataset;
@@ -541,77 +526,6 @@ fn prepare_cache(mut job: Job) -> Result<Job> {
     agree(&*job.topology.world, prepared.context(|| CACHE_ADVICE))?;
     job.topology = share_storage(&job.cache, job.topology, (job.host.random)())?;
     Ok(job)
-}
-
-/// Rank 0 ends what a dead launch sealed but did not end, and reads what there is.
-fn look_at_prefix(job: &Job) -> Result<Found> {
-    let prefix = &job.prefix;
-    let (mut summaries, unreadable) = prefix.summaries()?;
-    for error in unreadable {
-        job.host.tell(EventKind::Message, Level::Warning, format!("left aside: {error:#}"));
-    }
-    for summary in &mut summaries {
-        if !matches!(summary.state, PrefixState::Flushing { .. }) {
-            continue;
-        }
-        let id = summary.dataset.id;
-        let ended = prefix.rename_list(&summary.dataset).and_then(|list| {
-            list.map(|list| prefix.finish(&list, job.host.unix_micros())).transpose()
-        });
-        match ended {
-            Ok(None) => {}
-            Ok(Some(ended)) => {
-                *summary = ended;
-                let text = format!("ended the flush of dataset {id} that another launch began");
-                job.host.tell(EventKind::FlushSuccess, Level::Note, text);
-            }
-            // Others can be used all the same.
-            Err(error) => {
-                let text = format!("the flush of dataset {id} cannot be ended: {error:#}");
-                job.host.tell(EventKind::FlushFail, Level::Warning, text);
-            }
-        }
-    }
-    let (_, rebuilt) = prefix.refresh_index()?;
-    if let Some(why) = rebuilt {
-        job.host.tell(EventKind::Message, Level::Note, why);
-    }
-    let mut summaries = prefix.summaries()?.0;
-    for summary in &mut summaries {
-        // Ranks look up their own range when they fetch; the list as a whole is only told.
-        summary.ranges = Vec::new();
-    }
-    let left = scr3::look(prefix);
-    if let Some(why) = &left.unreadable {
-        job.host.tell(EventKind::Message, Level::Warning, format!("left aside: {why}"));
-    }
-    let current = match prefix.current() {
-        Ok(current) => chosen_by_parameter(job, &summaries, &left.index).or(current),
-        Err(error) => {
-            job.host.tell(EventKind::Message, Level::Warning, format!("left aside: {error:#}"));
-            None
-        }
-    };
-    let last_id = prefix.last_id()?.max(left.last_id);
-    Ok(Found { summaries, current, last_id, scr3: left })
-}
-
-/// `SCR_CURRENT` is a person's choice for this launch.
-fn chosen_by_parameter(job: &Job, summaries: &[Summary], scr3: &Index) -> Option<Current> {
-    let name = job.config.current.as_deref()?;
-    let ours = summaries.iter().rev().find(|s| s.dataset.name.as_str() == name);
-    let ours = ours.map(|summary| summary.dataset.identity);
-    let identity = ours.or_else(|| scr3.named(name).map(Dataset::identity));
-    if identity.is_none() {
-        let text = format!("SCR_CURRENT={name}: there is no such dataset in the prefix");
-        job.host.tell(EventKind::Message, Level::Warning, text);
-    }
-    Some(Current {
-        identity: identity?,
-        name: DatasetName::new(name),
-        by: crate::format::current::ChosenBy::Person,
-        newest_known: DatasetId(u64::MAX),
-    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::format::summary::PrefixState;
 use crate::store::mem::Mem;
 use crate::store::{Access, Store};
 
+mod parameters;
 mod scr3;
 
 const CHECKPOINT: Flags = Flags { checkpoint: true, output: false };

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a launch finds in the prefix.
+
+use crate::error::Result;
+use crate::event::{EventKind, Level};
+use crate::exec::{Job, scr3};
+use crate::format::current::{ChosenBy, Current};
+use crate::format::scr3::{Dataset, Index};
+use crate::format::summary::{PrefixState, Summary};
+use crate::id::{DatasetId, DatasetName};
+
+/// What the prefix holds, as rank 0 found it.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+pub(super) struct Found {
+    pub(super) summaries: Vec<Summary>,
+    pub(super) current: Option<Current>,
+    pub(super) last_id: DatasetId,
+    /// What SCR 3 left.
+    pub(super) scr3: scr3::Left,
+}
+
+/// Rank 0 ends what a dead launch sealed but did not end, and reads what there is.
+pub(super) fn look_at_prefix(job: &Job) -> Result<Found> {
+    let prefix = &job.prefix;
+    let (mut summaries, unreadable) = prefix.summaries()?;
+    for error in unreadable {
+        job.host.tell(EventKind::Message, Level::Warning, format!("left aside: {error:#}"));
+    }
+    for summary in &mut summaries {
+        if !matches!(summary.state, PrefixState::Flushing { .. }) {
+            continue;
+        }
+        let id = summary.dataset.id;
+        let ended = prefix.rename_list(&summary.dataset).and_then(|list| {
+            list.map(|list| prefix.finish(&list, job.host.unix_micros())).transpose()
+        });
+        match ended {
+            Ok(None) => {}
+            Ok(Some(ended)) => {
+                *summary = ended;
+                let text = format!("ended the flush of dataset {id} that another launch began");
+                job.host.tell(EventKind::FlushSuccess, Level::Note, text);
+            }
+            // Others can be used all the same.
+            Err(error) => {
+                let text = format!("the flush of dataset {id} cannot be ended: {error:#}");
+                job.host.tell(EventKind::FlushFail, Level::Warning, text);
+            }
+        }
+    }
+    let (_, rebuilt) = prefix.refresh_index()?;
+    if let Some(why) = rebuilt {
+        job.host.tell(EventKind::Message, Level::Note, why);
+    }
+    let mut summaries = prefix.summaries()?.0;
+    for summary in &mut summaries {
+        // Ranks look up their own range when they fetch; the list as a whole is only told.
+        summary.ranges = Vec::new();
+    }
+    let left = scr3::look(prefix);
+    if let Some(why) = &left.unreadable {
+        job.host.tell(EventKind::Message, Level::Warning, format!("left aside: {why}"));
+    }
+    let current = match prefix.current() {
+        Ok(current) => chosen_by_parameter(job, &summaries, &left.index).or(current),
+        Err(error) => {
+            job.host.tell(EventKind::Message, Level::Warning, format!("left aside: {error:#}"));
+            None
+        }
+    };
+    let last_id = prefix.last_id()?.max(left.last_id);
+    Ok(Found { summaries, current, last_id, scr3: left })
+}
+
+/// `SCR_CURRENT` is a person's choice for this launch.
+fn chosen_by_parameter(job: &Job, summaries: &[Summary], scr3: &Index) -> Option<Current> {
+    let name = job.config.current.as_deref()?;
+    let ours = summaries.iter().rev().find(|s| s.dataset.name.as_str() == name);
+    let ours = ours.map(|summary| summary.dataset.identity);
+    let identity = ours.or_else(|| scr3.named(name).map(Dataset::identity));
+    if identity.is_none() {
+        let text = format!("SCR_CURRENT={name}: there is no such dataset in the prefix");
+        job.host.tell(EventKind::Message, Level::Warning, text);
+    }
+    Some(Current {
+        identity: identity?,
+        name: DatasetName::new(name),
+        by: ChosenBy::Person,
+        newest_known: DatasetId(u64::MAX),
+    })
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Parameters that change where datasets go and how long they stay, over whole launches.
+
+use super::*;
+use crate::store::exists;
+
+/// Writes a file of this rank, wherever it belongs, and returns its path.
+fn put(session: &mut Session, machine: &Machine, node: usize, name: &str, text: &str) -> PathBuf {
+    let path = session.route_file(Path::new(name)).unwrap();
+    let shared: &dyn Store = &machine.shared;
+    let store = if path.starts_with("/prefix") { shared } else { &machine.local[node] };
+    let existing = if exists(store, &path).unwrap() { Access::Write } else { Access::Create };
+    store.open(&path, existing).unwrap().write_at(0, text.as_bytes()).unwrap();
+    path
+}
+
+/// Writes a dataset with one file of each rank; whether it went to the prefix.
+fn checkpoint_in(session: &mut Session, machine: &Machine, rank: usize, name: &str) -> bool {
+    session.start_output(Some(name), CHECKPOINT).unwrap();
+    let path = put(session, machine, rank, &format!("{name}/{rank}"), name);
+    assert_eq!(session.complete_output(true).unwrap(), Outcome::Committed);
+    path.starts_with("/prefix")
+}
+
+/// The datasets that the index of the prefix has.
+fn listed(session: &Session) -> Vec<String> {
+    let summaries = session.job.prefix.summaries().unwrap().0;
+    summaries.iter().map(|summary| summary.dataset.name.to_string()).collect()
+}
+
+fn found(session: &mut Session) -> Option<String> {
+    session.have_restart().unwrap().map(|name| name.to_string())
+}
+
+#[test]
+fn auto_takes_the_cache_until_ranks_share_a_file() {
+    let machine = Machine::new(3);
+    machine.launch(&[0, 1, 2], &[("SCR_CACHE_BYPASS", "AUTO")], |session, rank, _| {
+        assert!(checkpoint_in(session, &machine, rank, "a"), "the first one");
+        assert!(!checkpoint_in(session, &machine, rank, "b"), "each file had one rank");
+        session.start_output(Some("c"), CHECKPOINT).unwrap();
+        let name = if rank == 0 { "c/0" } else { "c/shared" };
+        let path = put(session, &machine, rank, name, "c");
+        assert!(!path.starts_with("/prefix"));
+        let error = session.complete_output(true).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Misuse | ErrorKind::PeerFailed), "{error:#}");
+        for name in ["d", "e"] {
+            assert!(checkpoint_in(session, &machine, rank, name), "{name} after that");
+        }
+    });
+    machine.launch(&[0, 1, 2], &[("SCR_CACHE_BYPASS", "AUTO")], |session, _, _| {
+        assert_eq!(found(session).as_deref(), Some("e"));
+    });
+}
+
+#[test]
+fn auto_stays_with_the_prefix_where_there_is_no_room() {
+    let machine = Machine::new(2);
+    machine.local[1].capacity(1 << 20, 1000);
+    machine.launch(&[0, 1], &[("SCR_CACHE_BYPASS", "AUTO")], |session, rank, _| {
+        for name in ["a", "b"] {
+            assert!(checkpoint_in(session, &machine, rank, name), "{name}");
+        }
+    });
+}
+
+#[test]
+fn ranks_that_share_a_file_in_the_cache_are_told_and_lose_nothing() {
+    let machine = Machine::new(2);
+    // On one node, where they even have one path, and on two.
+    for nodes in [[0, 0], [0, 1]] {
+        machine.launch(&nodes, &[], |session, rank, local| {
+            checkpoint(session, rank, local, "good");
+            session.start_output(Some("bad"), CHECKPOINT).unwrap();
+            put(session, &machine, nodes[rank], "bad/shared", "x");
+            let error = session.complete_output(true).unwrap_err();
+            if error.kind() == ErrorKind::Misuse {
+                let text = format!("{error:#}");
+                assert!(text.contains("ranks 0, 1 all routed bad/shared"), "{text}");
+            } else {
+                assert_eq!(error.kind(), ErrorKind::PeerFailed);
+            }
+        });
+        machine.launch(&nodes, &[("SCR_CACHE_PURGE", "0")], |session, _, _| {
+            assert_eq!(found(session).as_deref(), Some("good"));
+        });
+    }
+}
+
+#[test]
+fn a_file_that_ranks_share_in_the_prefix_can_be_read_by_each() {
+    let machine = Machine::new(2);
+    let bypass = [("SCR_CACHE_BYPASS", "1")];
+    machine.launch(&[0, 1], &bypass, |session, rank, _| {
+        session.start_output(Some("a"), CHECKPOINT).unwrap();
+        put(session, &machine, rank, "a/shared", "both write this");
+        assert_eq!(session.complete_output(true).unwrap(), Outcome::Committed);
+        let summary = session.named("a").unwrap();
+        assert_eq!((summary.files, summary.bytes), (1, 15));
+    });
+    machine.launch(&[0, 1], &bypass, |session, _, _| {
+        assert_eq!(found(session).as_deref(), Some("a"));
+        session.start_restart().unwrap();
+        assert_eq!(
+            session.route_file(Path::new("a/shared")).unwrap(),
+            Path::new("/prefix/a/shared")
+        );
+        session.complete_restart(true).unwrap();
+    });
+}
+
+#[test]
+fn the_prefix_keeps_as_many_checkpoints_as_it_may() {
+    let machine = Machine::new(2);
+    for bypass in ["0", "1"] {
+        let settings = [
+            ("SCR_CACHE_BYPASS", bypass),
+            ("SCR_FLUSH", "1"),
+            ("SCR_PREFIX_SIZE", "2"),
+            ("SCR_PREFIX_PURGE", "1"),
+        ];
+        machine.launch(&[0, 1], &settings, |session, rank, _| {
+            for name in ["a", "b"] {
+                checkpoint_in(session, &machine, rank, name);
+            }
+            session
+                .start_output(Some("result"), Flags { checkpoint: false, output: true })
+                .unwrap();
+            put(session, &machine, rank, &format!("result/{rank}"), "result");
+            session.complete_output(true).unwrap();
+            for name in ["c", "d", "e"] {
+                checkpoint_in(session, &machine, rank, name);
+            }
+            assert_eq!(listed(session), ["result", "d", "e"], "outputs do not count, {bypass}");
+            let is_there = |file: &str| exists(&machine.shared, Path::new(file)).unwrap();
+            assert!(
+                !is_there("/prefix/a/0") && !is_there("/prefix/c/1") && is_there("/prefix/d/0")
+            );
+        });
+        machine.launch(&[0, 1], &[], |session, _, _| {
+            assert_eq!(found(session).as_deref(), Some("e"));
+        });
+    }
+}
+
+#[test]
+fn a_purge_of_the_prefix_takes_what_the_index_lists() {
+    let machine = Machine::new(2);
+    machine.launch(&[0, 1], &[("SCR_FLUSH", "1")], |session, rank, _| {
+        checkpoint_in(session, &machine, rank, "a");
+    });
+    let purge = [("SCR_PREFIX_PURGE", "1"), ("SCR_CACHE_PURGE", "1")];
+    machine.launch(&[0, 1], &purge, |session, _, _| {
+        assert!(listed(session).is_empty());
+        assert_eq!(found(session), None);
+    });
+    assert!(!exists(&machine.shared, Path::new("/prefix/a")).unwrap());
+}
+
+#[test]
+fn what_is_later_than_the_current_one_leaves_the_index() {
+    let machine = Machine::new(2);
+    let settings = [("SCR_CACHE_BYPASS", "1"), ("SCR_DROP_AFTER_CURRENT", "1")];
+    machine.launch(&[0, 1], &settings, |session, rank, _| {
+        for name in ["a", "b", "c"] {
+            checkpoint_in(session, &machine, rank, name);
+        }
+        session.current("a").unwrap();
+        assert_eq!(listed(session), ["a"]);
+    });
+    assert!(exists(&machine.shared, Path::new("/prefix/c/0")).unwrap(), "files stay");
+}
+
+#[test]
+fn a_global_restart_reads_from_the_prefix_and_leaves_the_cache() {
+    let machine = Machine::new(2);
+    machine.launch(&[0, 1], &[], |session, rank, _| {
+        assert!(!checkpoint_in(session, &machine, rank, "a"));
+        assert!(listed(session).is_empty());
+    });
+    machine.launch(&[0, 1], &[("SCR_GLOBAL_RESTART", "1")], |session, rank, _| {
+        assert_eq!(session.cached().count(), 0);
+        assert_eq!(found(session).as_deref(), Some("a"));
+        session.start_restart().unwrap();
+        // Any rank, any file.
+        let other = format!("a/{}", 1 - rank);
+        let path = session.route_file(Path::new(&other)).unwrap();
+        assert_eq!(path, Path::new("/prefix").join(other));
+        session.complete_restart(true).unwrap();
+    });
+    assert_eq!([0, 1].map(|node| machine.parts(node, "a")), [0, 0]);
+}
+
+#[test]
+fn what_only_the_prefix_has_is_read_there_when_asked_for() {
+    let machine = Machine::new(2);
+    machine.launch(&[0, 1], &[("SCR_FLUSH", "1")], |session, rank, _| {
+        checkpoint_in(session, &machine, rank, "a");
+    });
+    machine.local.iter().for_each(Mem::wipe);
+    machine.launch(&[0, 1], &[("SCR_FETCH_BYPASS", "1")], |session, rank, _| {
+        assert_eq!(found(session).as_deref(), Some("a"));
+        session.start_restart().unwrap();
+        let name = format!("a/{rank}");
+        assert_eq!(session.route_file(Path::new(&name)).unwrap(), Path::new("/prefix").join(name));
+        session.complete_restart(true).unwrap();
+        assert_eq!(session.cached().count(), 0);
+    });
+}
