@@ -68,6 +68,15 @@ pub fn succeed(command: &mut Command) -> Output {
     output
 }
 
+/// Runs the command that is added to it, and ends it when it takes much longer than any test: ranks that wait for each
+/// other for ever are a failure, not a test that never ends.
+fn within_deadline() -> Command {
+    let mut timeout = Command::new("timeout");
+    // In this process group, so that whoever kills the group has all of it.
+    timeout.args(["--foreground", "--kill-after=10", "300"]);
+    timeout
+}
+
 /// The language that a program is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
@@ -212,8 +221,9 @@ impl Program {
 
     /// The same, with another directory for all it writes.
     pub fn job_in(&self, place: &Path, ranks: usize) -> Command {
-        let mut job = Command::new(choice("MPIRUN", "mpirun"));
-        job.args(["-n", &ranks.to_string()])
+        let mut job = within_deadline();
+        job.arg(choice("MPIRUN", "mpirun"))
+            .args(["-n", &ranks.to_string()])
             .arg(&self.exe)
             // More ranks than cores, and root in a container, are everyday in tests.
             .env("OMPI_MCA_rmaps_base_oversubscribe", "1")
@@ -224,7 +234,9 @@ impl Program {
 
     /// The program as one process without a launcher, with this directory for all it writes.
     pub fn alone_in(&self, place: &Path) -> Command {
-        self.settle(Command::new(&self.exe), place)
+        let mut alone = within_deadline();
+        alone.arg(&self.exe);
+        self.settle(alone, place)
     }
 
     fn settle(&self, mut job: Command, place: &Path) -> Command {
