@@ -6,7 +6,8 @@
 !! For all routines:
 !! - IERROR is SCR_SUCCESS or one of SCR_E_*. No routine ends the program, except where SCR_HALT_EXIT=1 asks for it.
 !!   scr_last_error says what went wrong and what to do.
-!! - "Collective": all ranks of MPI_COMM_WORLD call it, in the same order, between MPI_Init and MPI_Finalize.
+!! - "Collective": all ranks of MPI_COMM_WORLD, or of the communicator of scr_init_comm, call it, in the same order,
+!!   between MPI_Init and MPI_Finalize.
 !! - Trailing blanks of a text that is passed do not count. A name or value that is returned is padded with blanks; where
 !!   it does not fit, IERROR is SCR_E_MISUSE and the variable keeps what it had. SCR_MAX_FILENAME is always enough.
 !! - A flag is 1 or 0, and 0 after an error.
@@ -60,6 +61,14 @@ module scr
       import :: c_int
       integer(c_int), intent(out) :: ierror
     end subroutine scr_init
+
+    !> As scr_init, over the ranks of a communicator: the others call nothing of SCR, or belong to another job that has its
+    !! own prefix or SCR_TASK. With the module mpi_f08, pass COMM%MPI_VAL. Not in the library without MPI.
+    subroutine scr_init_comm(comm, ierror)
+      import :: c_int
+      integer(c_int), intent(in) :: comm
+      integer(c_int), intent(out) :: ierror
+    end subroutine scr_init_comm
 
     !> Ends SCR, even if it gives an error. Before MPI_Finalize. Collective.
     subroutine scr_finalize(ierror)

@@ -7,8 +7,9 @@
  * For all functions:
  * - The result is SCR_SUCCESS or one of SCR_E_*, unless said otherwise. No function ends the program, except where
  *   SCR_HALT_EXIT=1 asks for it. SCR_Last_error() says what went wrong and what to do.
- * - "Collective": all ranks of MPI_COMM_WORLD call it, in the same order. Between MPI_Init and MPI_Finalize only, from a
- *   thread that may call MPI, and from one thread at a time; a second one is refused with SCR_E_MISUSE.
+ * - "Collective": all ranks of MPI_COMM_WORLD, or of the communicator that SCR_Init_comm was given, call it, in the same
+ *   order. Between MPI_Init and MPI_Finalize only, from a thread that may call MPI, and from one thread at a time; a second
+ *   one is refused with SCR_E_MISUSE.
  * - What a function writes through a pointer, it writes on success only, unless said otherwise. Texts are never cut.
  * - A pointer to a text is NULL or points to a string that ends in NUL. NULL where something is needed is SCR_E_MISUSE.
  */
@@ -145,9 +146,10 @@ extern "C" {
 #endif /* __cplusplus */
 
 /**
- * Starts SCR, and rebuilds in the cache what the last run left there. Call it once, after MPI_Init.
+ * Starts SCR, and rebuilds in the cache what the last run left there. Call it after MPI_Init, and again only after
+ * SCR_Finalize.
  *
- * Collective over MPI_COMM_WORLD.
+ * Collective over MPI_COMM_WORLD; scr_mpi.h has SCR_Init_comm for fewer ranks.
  */
 int SCR_Init(void);
 

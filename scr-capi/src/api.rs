@@ -54,12 +54,13 @@ pub const SCR_FLAG_CHECKPOINT: c_int = 1 << 0;
 /// The dataset is a result: it must reach the parallel file system.
 pub const SCR_FLAG_OUTPUT: c_int = 1 << 1;
 
-/// Starts SCR, and rebuilds in the cache what the last run left there. Call it once, after MPI_Init.
+/// Starts SCR, and rebuilds in the cache what the last run left there. Call it after MPI_Init, and again only after
+/// SCR_Finalize.
 ///
-/// Collective over MPI_COMM_WORLD.
+/// Collective over MPI_COMM_WORLD; scr_mpi.h has SCR_Init_comm for fewer ranks.
 #[unsafe(no_mangle)]
 pub extern "C" fn SCR_Init() -> c_int {
-    boundary("SCR_Init", crate::life::Life::init)
+    boundary("SCR_Init", |life| life.init(crate::launch::world))
 }
 
 /// Ends SCR: brings the newest checkpoint to the parallel file system where so configured. Call it before MPI_Finalize.

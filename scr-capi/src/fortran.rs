@@ -18,6 +18,8 @@ use crate::api::{self, SCR_SUCCESS};
 use crate::args;
 use crate::boundary::{attempt, boundary};
 use crate::life::Life;
+#[cfg(feature = "mpi")]
+use scr_core::comm::mpi::Mpi;
 use scr_core::{Error, ErrorKind, Result};
 use std::ffi::{CStr, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
@@ -337,6 +339,24 @@ routines! {
 unsafe fn is_set(flag: *const c_int) -> c_int {
     // SAFETY: not null, and an INTEGER by the contract of this function.
     if flag.is_null() { 0 } else { unsafe { flag.read() } }
+}
+
+#[cfg(feature = "mpi")]
+routines! {
+    /// SCR_Init_comm; the communicator is an INTEGER, in the module mpi_f08 its MPI_VAL.
+    scr_init_comm, scr_init_comm_: (comm: *const c_int, ierror: *mut c_int) {
+        let code = boundary("SCR_Init_comm", |life| {
+            life.init(|| {
+                if comm.is_null() {
+                    return Err(Error::new(ErrorKind::Misuse, "no communicator given"));
+                }
+                // SAFETY: an INTEGER that is MPI_COMM_NULL or a communicator, by the contract of scr.f90.
+                unsafe { Mpi::duplicate_fortran(comm.read()) }
+            })
+        });
+        // SAFETY: by the contract of all routines.
+        unsafe { put(ierror, code) }
+    }
 }
 
 #[cfg(test)]

@@ -33,12 +33,15 @@ pub(crate) enum Started {
     Running(Box<Launch>),
 }
 
-/// Starts a session with `settings`; from here on `voice` speaks for this rank.
+/// Starts a session of the ranks of `world` with `settings`; from here on `voice` speaks for this rank.
 ///
 /// # Collective
-/// All ranks of the world.
-pub(crate) fn launch(settings: &mut Settings, voice: &mut Lines) -> Result<Started> {
-    let world = world()?;
+/// All ranks of `world`.
+pub(crate) fn launch(
+    world: Box<dyn Comm>,
+    settings: &mut Settings,
+    voice: &mut Lines,
+) -> Result<Started> {
     voice.rank = Some(world.rank());
     let settled = settings.settle(&*world)?;
     let job = job::describe(|name| settled.variable(name), &System::ask());
@@ -95,15 +98,18 @@ fn tell(voice: &Lines, settled: &Settled, job: &JobInfo) {
     }
 }
 
-/// The ranks of this job, as a communicator of our own.
+/// All ranks of this launch, as a communicator of our own.
+///
+/// # Collective
+/// All ranks.
 #[cfg(feature = "mpi")]
-fn world() -> Result<Box<dyn Comm>> {
+pub(crate) fn world() -> Result<Box<dyn Comm>> {
     scr_core::comm::mpi::Mpi::duplicate_world()
 }
 
 /// This process alone: the library was built without MPI.
 #[cfg(not(feature = "mpi"))]
 #[expect(clippy::unnecessary_wraps, reason = "the same signature as with MPI")]
-fn world() -> Result<Box<dyn Comm>> {
+pub(crate) fn world() -> Result<Box<dyn Comm>> {
     Ok(Box::new(scr_core::comm::solo::Solo))
 }

@@ -2,7 +2,7 @@
 //! libscr: scr.h, and the same for Fortran, over a [`Session`](scr_core::session::Session).
 //!
 //! The rules of this crate, so that no function has to repeat them:
-//! - Only `api`, `configf` and `fortran` define symbols. A body converts its arguments, calls [`life::Life`], and converts
+//! - Only `api`, `api_mpi`, `configf` and `fortran` define symbols. A body converts its arguments, calls [`life::Life`], and converts
 //!   the result, all within one [`boundary::boundary`], which locks, catches panics and turns an error into its code.
 //! - Only `slot` holds process-wide state, in a `static` that is never dropped: a destructor at exit would call MPI
 //!   after `MPI_Finalize`.
@@ -11,6 +11,8 @@
 //! - Nothing here ends the process, but for `SCR_HALT_EXIT=1`.
 
 pub mod api;
+#[cfg(feature = "mpi")]
+pub mod api_mpi;
 mod args;
 mod boundary;
 pub mod configf;

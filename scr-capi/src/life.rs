@@ -8,7 +8,7 @@ use crate::launch::{self, Launch, Started};
 use crate::phase::Phase;
 use crate::sink::Lines;
 use crate::{job, settings::Settings};
-use scr_core::comm::agree;
+use scr_core::comm::{Comm, agree};
 use scr_core::event::Level;
 use scr_core::session::{Flags, Outcome};
 use scr_core::{Error, ErrorKind, Result};
@@ -58,9 +58,10 @@ impl Default for Life {
 }
 
 impl Life {
-    pub(crate) fn init(&mut self) -> Result<()> {
+    /// Starts over the ranks that `ranks` gives, which is asked only where a start is allowed.
+    pub(crate) fn init(&mut self, ranks: impl FnOnce() -> Result<Box<dyn Comm>>) -> Result<()> {
         self.at(Phase::Off)?;
-        self.engine = match launch::launch(&mut self.settings, &mut self.voice)? {
+        self.engine = match launch::launch(ranks()?, &mut self.settings, &mut self.voice)? {
             Started::Disabled => Engine::Disabled,
             Started::Running(launch) => Engine::Running(launch),
         };
@@ -323,6 +324,6 @@ mod tests {
         assert_eq!(life.abandon().kind(), ErrorKind::Communication);
         assert!(life.need_checkpoint().is_err());
         assert!(life.route_file("a".into()).is_err());
-        assert!(life.init().is_err());
+        assert!(life.init(launch::world).is_err());
     }
 }

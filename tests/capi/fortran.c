@@ -16,6 +16,7 @@
 #endif
 
 void NAME(scr_init)(int *ierror);
+void NAME(scr_init_comm)(const int *comm, int *ierror);
 void NAME(scr_finalize)(int *ierror);
 void NAME(scr_config)(const char *config, char *value, int *ierror, LENGTH, LENGTH);
 void NAME(scr_need_checkpoint)(int *flag, int *ierror);
@@ -191,7 +192,11 @@ int main(int argc, char **argv)
     GIVES_CODE(SCR_E_INVALID, NAME(scr_complete_checkpoint)(&zero, &ierror));
     GIVES_CODE(SCR_SUCCESS, NAME(scr_finalize)(&ierror));
 
-    GIVES_CODE(SCR_SUCCESS, NAME(scr_init)(&ierror));
+    /* After the end it may begin again, here with a communicator. */
+    MPI_Fint null = MPI_Comm_c2f(MPI_COMM_NULL), world = MPI_Comm_c2f(MPI_COMM_WORLD);
+    GIVES_CODE(SCR_E_MISUSE, NAME(scr_init_comm)(&null, &ierror));
+    GIVES_CODE(SCR_SUCCESS, NAME(scr_init_comm)(&world, &ierror));
+    GIVES_CODE(SCR_E_MISUSE, NAME(scr_init_comm)(&world, &ierror));
     /* No room for the name: no restart is offered, and none is started. */
     GIVES_CODE(SCR_E_MISUSE, NAME(scr_have_restart)(&flag, text, &ierror, LEN(2)));
     CHECK(flag == 0 && is_padded("", 0));

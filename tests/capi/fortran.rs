@@ -71,6 +71,8 @@ fn calls_that_are_wrong_do_not_compile() {
         ("call scr_init(ierror)", true),
         ("call scr_init()", false),
         ("call scr_init(name)", false),
+        ("call scr_init_comm(flag, ierror)", true),
+        ("call scr_init_comm(ierror)", false),
         ("call scr_start_output('a', SCR_FLAG_CHECKPOINT + SCR_FLAG_OUTPUT, ierror)", true),
         ("call scr_start_output(SCR_FLAG_CHECKPOINT, 'a', ierror)", false),
         ("call scr_start_output('a', ierror)", false),

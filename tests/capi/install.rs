@@ -50,7 +50,7 @@ fn fortran_programs_link_as_with_scr() {
 fn every_header_is_installed() {
     let place = tempfile::tempdir().expect("a directory");
     let tree = install(place.path());
-    for name in ["scr.h", "scr.hpp", "scrf.h", "scr.f90"] {
+    for name in ["scr.h", "scr_mpi.h", "scr.hpp", "scrf.h", "scr.f90"] {
         let committed = std::fs::read(root().join("include").join(name)).expect(name);
         assert_eq!(std::fs::read(tree.join("include").join(name)).ok(), Some(committed), "{name}");
     }

@@ -7,6 +7,7 @@
 mod fortran;
 mod header;
 mod install;
+mod parts;
 mod programs;
 mod single;
 mod symbols;

@@ -30,6 +30,9 @@ const SUCCESS: c_int = ffi::MPI_SUCCESS.cast_signed();
 /// Tests without progress before the core is given to another rank.
 const IDLE_TESTS: u32 = 50;
 
+/// A communicator as C has it: a pointer in Open MPI, a number in MPICH.
+pub type Handle = ffi::MPI_Comm;
+
 /// A communicator of our own.
 #[derive(Debug)]
 pub struct Mpi {
@@ -64,21 +67,42 @@ impl Mpi {
     /// Duplicates the communicator of an application.
     ///
     /// # Safety
-    /// `raw` must be a valid intracommunicator.
+    /// `raw` must be `MPI_COMM_NULL` or a valid communicator.
     ///
     /// # Errors
-    /// As [`duplicate_world`](Self::duplicate_world).
+    /// As [`duplicate_world`](Self::duplicate_world); [`ErrorKind::Misuse`] for `MPI_COMM_NULL` and for an
+    /// intercommunicator, without communication.
     ///
     /// # Collective
     /// All ranks of `raw`.
-    pub unsafe fn duplicate(raw: ffi::MPI_Comm) -> Result<Box<dyn Comm>> {
+    pub unsafe fn duplicate(raw: Handle) -> Result<Box<dyn Comm>> {
         check_usable()?;
+        // SAFETY: by the contract of this function.
+        unsafe { check_intra(raw) }?;
         let broken = Rc::default();
         // SAFETY: a constant of the library.
         let mut ours = unsafe { ffi::RSMPI_COMM_NULL };
         // SAFETY: `raw` is valid by contract, `ours` a place for the result.
         check(&broken, "MPI_Comm_dup", unsafe { ffi::MPI_Comm_dup(raw, &raw mut ours) })?;
         Ok(Box::new(Self::adopt(ours, broken)?))
+    }
+
+    /// Duplicates the communicator of an application in Fortran.
+    ///
+    /// # Safety
+    /// As for [`duplicate`](Self::duplicate).
+    ///
+    /// # Errors
+    /// As [`duplicate`](Self::duplicate).
+    ///
+    /// # Collective
+    /// All ranks of the communicator.
+    pub unsafe fn duplicate_fortran(handle: c_int) -> Result<Box<dyn Comm>> {
+        check_usable()?;
+        // SAFETY: MPI is initialised, and takes any number.
+        let raw = unsafe { ffi::RSMPI_Comm_f2c(handle) };
+        // SAFETY: passed on to the caller.
+        unsafe { Self::duplicate(raw) }
     }
 
     /// Takes over a communicator that was just made.
@@ -459,6 +483,26 @@ fn check_usable() -> Result<()> {
     }
     if is_finalized() {
         return Err(Error::new(ErrorKind::Misuse, "MPI was finalised: call nothing after it"));
+    }
+    Ok(())
+}
+
+/// Refuses what has no ranks of one group, before MPI sees it: its handler for wrong handles ends the job.
+///
+/// # Safety
+/// `raw` is `MPI_COMM_NULL`, a null pointer or a valid communicator, and MPI is initialised.
+unsafe fn check_intra(raw: Handle) -> Result<()> {
+    // SAFETY: a constant of the library; a handle of which all bytes are 0 is null, and no number that MPI gives out.
+    let is_null = unsafe { raw == ffi::RSMPI_COMM_NULL || raw == std::mem::zeroed::<Handle>() };
+    if is_null {
+        return Err(Error::new(ErrorKind::Misuse, "the communicator is MPI_COMM_NULL"));
+    }
+    let mut is_inter = 0;
+    // SAFETY: a valid communicator, by contract and the check above; local.
+    let code = unsafe { ffi::MPI_Comm_test_inter(raw, &raw mut is_inter) };
+    check(&OnceCell::new(), "MPI_Comm_test_inter", code)?;
+    if is_inter != 0 {
+        return Err(Error::new(ErrorKind::Misuse, "the communicator is an intercommunicator"));
     }
     Ok(())
 }
