@@ -4,6 +4,7 @@
 //! `MPICC` and `MPIRUN` name another MPI (with a target directory of its own); `SCR_BLESS=1` writes `include/scr.h`
 //! anew. A program checks itself and says what was wrong; here only its exit status counts.
 
+mod calls;
 mod fortran;
 mod header;
 mod install;
