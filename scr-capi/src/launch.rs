@@ -22,6 +22,8 @@ pub(crate) struct Launch {
     pub(crate) comm: Box<dyn Comm>,
     /// `SCR_HALT_EXIT`
     pub(crate) halt_exit: bool,
+    /// `SCR_EXIT_SIGNALS`
+    pub(crate) exit_signals: Vec<String>,
 }
 
 /// What `SCR_Init` came to.
@@ -80,9 +82,9 @@ pub(crate) fn launch(
             .map_err(|e| Error::io("look up the working directory", ".", &e))?,
         background: true,
     };
-    let halt_exit = settled.config.halt_exit;
+    let (halt_exit, exit_signals) = (settled.config.halt_exit, settled.config.exit_signals.clone());
     let session = Session::init(world, host, settled.config)?;
-    Ok(Started::Running(Box::new(Launch { session, comm, halt_exit })))
+    Ok(Started::Running(Box::new(Launch { session, comm, halt_exit, exit_signals })))
 }
 
 /// Says what the user should know of the configuration.

@@ -22,6 +22,7 @@ mod launch;
 mod life;
 mod phase;
 mod settings;
+mod signals;
 mod sink;
 mod slot;
 mod sources;

@@ -6,6 +6,7 @@
 
 use crate::launch::{self, Launch, Started};
 use crate::phase::Phase;
+use crate::signals::Signals;
 use crate::sink::Lines;
 use crate::{job, settings::Settings};
 use scr_core::comm::{Comm, agree};
@@ -37,6 +38,7 @@ pub(crate) struct Life {
     /// What was printed last: a wrong call in a loop must not fill the output.
     pub(crate) told: String,
     settings: Settings,
+    signals: Signals,
     phase: Phase,
     engine: Engine,
     /// What `SCR_Have_restart` named last.
@@ -50,6 +52,7 @@ impl Default for Life {
             voice,
             told: String::new(),
             settings: Settings::default(),
+            signals: Signals::default(),
             phase: Phase::Off,
             engine: Engine::None,
             offered: None,
@@ -63,7 +66,17 @@ impl Life {
         self.at(Phase::Off)?;
         self.engine = match launch::launch(ranks()?, &mut self.settings, &mut self.voice)? {
             Started::Disabled => Engine::Disabled,
-            Started::Running(launch) => Engine::Running(launch),
+            Started::Running(mut launch) => {
+                let installed = self.signals.install(&launch.exit_signals);
+                if let Err(error) = agree(&*launch.comm, installed) {
+                    launch.session.finalize()?;
+                    return Err(error);
+                }
+                if !launch.exit_signals.is_empty() {
+                    launch.session.stop_when(self.signals.stop.clone());
+                }
+                Engine::Running(launch)
+            }
         };
         self.phase = Phase::Idle;
         self.exit_if_asked()
@@ -72,6 +85,7 @@ impl Life {
     pub(crate) fn finalize(&mut self) -> Result<()> {
         self.at(Phase::Idle)?;
         self.phase = Phase::Off;
+        self.signals.let_go();
         match std::mem::take(&mut self.engine) {
             Engine::Running(mut launch) => launch.session.finalize(),
             _ => Ok(()),

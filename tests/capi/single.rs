@@ -40,6 +40,23 @@ fn what_one_library_wrote_the_other_reads() {
     launch(&mut with_mpi.job_in(fro, 1), "read");
 }
 
+#[test]
+fn a_signal_stops_the_job_and_the_second_one_kills() {
+    use std::os::unix::process::ExitStatusExt;
+    let source = "tests/capi/signals.c";
+    let alone = Program::compile_single(source);
+    let run = |word: &str| {
+        let mut job = alone.alone_in(alone.place());
+        job.env("SCR_EXIT_SIGNALS", "usr1").arg(word).output().expect("runs").status
+    };
+    assert!(run("once").success());
+    for word in ["again", "after"] {
+        assert_eq!(run(word).signal(), Some(rustix::process::Signal::USR1.as_raw()), "{word}");
+    }
+    // Of two ranks one receives it.
+    succeed(Program::compile(source).job(2).env("SCR_EXIT_SIGNALS", "USR1"));
+}
+
 /// The commands have no MPI at all.
 fn listed_and_verified(prefix: &Path) {
     let listed = succeed(Command::new(scr()).arg("index").current_dir(prefix)).stdout;

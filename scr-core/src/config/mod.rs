@@ -173,6 +173,8 @@ pub struct Config {
     pub halt_seconds: u32,
     /// `SCR_HALT_EXIT`
     pub halt_exit: bool,
+    /// `SCR_EXIT_SIGNALS`: names without SIG
+    pub exit_signals: Vec<String>,
     /// `SCR_CRC_ON_COPY`: checksums taken at completion and verified at hand-back; 0 is the only way to turn them off
     pub checksums: bool,
     /// `SCR_LOG_ENABLE`

@@ -82,6 +82,8 @@ pub enum Origin {
 pub enum Kind {
     /// 0 or 1.
     Flag,
+    /// Names of signals, with commas or blanks between them.
+    Signals,
     /// A whole number in a range.
     Integer {
         /// The smallest.
@@ -117,6 +119,16 @@ pub enum Kind {
 
 /// A whole number, 0 or more.
 pub(super) const COUNT: Kind = Kind::Integer { min: 0, max: u32::MAX as i64 };
+/// Signals that a program may be asked to stop with; others are for the kernel, or for the program itself.
+const SIGNALS: [&str; 6] = ["HUP", "INT", "TERM", "USR1", "USR2", "XCPU"];
+
+/// The name of a signal, without SIG.
+fn signal(word: &str) -> Option<&'static str> {
+    let upper = word.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    SIGNALS.into_iter().find(|signal| *signal == name)
+}
+
 /// A whole number, 1 or more.
 pub(super) const POSITIVE: Kind = Kind::Integer { min: 1, max: u32::MAX as i64 };
 /// Seconds with a fraction.
@@ -165,6 +177,11 @@ impl Kind {
                 good.then(|| Value::Text(text.to_string()))
             }
             Self::Text => (!text.is_empty()).then(|| Value::Text(text.to_string())),
+            Self::Signals => {
+                let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+                let names: Option<Vec<_>> = words.map(signal).collect();
+                names.filter(|names| !names.is_empty()).map(|names| Value::Text(names.join(",")))
+            }
             Self::Choice(words) => words
                 .iter()
                 .find(|word| word.eq_ignore_ascii_case(text))
@@ -179,6 +196,7 @@ impl fmt::Display for Kind {
         const ANY: i64 = u32::MAX as i64;
         match *self {
             Self::Flag => f.write_str("0 or 1"),
+            Self::Signals => write!(f, "a list of {}", SIGNALS.join(", ")),
             Self::Limit => f.write_str("a whole number, 1 or more, or -1 for no limit"),
             Self::Integer { min, max: ANY | i64::MAX } => {
                 write!(f, "a whole number, {min} or more")

@@ -75,6 +75,8 @@ pub(super) fn config(layers: &Layers, report: &mut Report) -> Config {
         checkpoint_overhead_percent: number("SCR_CHECKPOINT_OVERHEAD"),
         halt_seconds: count("SCR_HALT_SECONDS"),
         halt_exit: flag("SCR_HALT_EXIT"),
+        exit_signals: text("SCR_EXIT_SIGNALS")
+            .map_or(Vec::new(), |names| names.split(',').map(str::to_string).collect()),
         checksums: flag("SCR_CRC_ON_COPY"),
         log: flag("SCR_LOG_ENABLE"),
         restart_required: flag("SCR_RESTART_REQUIRED"),
@@ -241,6 +243,7 @@ mod tests {
             ("SCR_CHECKPOINT_SECONDS", "60"),
             ("SCR_CHECKPOINT_OVERHEAD", "2.5"),
             ("SCR_HALT_SECONDS", "300"),
+            ("SCR_EXIT_SIGNALS", "usr1,SIGTERM"),
             ("SCR_LOG_ENABLE", "1"),
             ("SCR_RESTART_REQUIRED", "1"),
             ("SCR_USER_NAME", "ann"),
@@ -309,6 +312,10 @@ mod tests {
             checkpoint_overhead_percent: 2.5,
             halt_seconds: 300,
             halt_exit: false,
+            exit_signals: [
+                "USR1",
+                "TERM",
+            ],
             checksums: true,
             log: true,
             restart_required: true,
@@ -459,7 +466,7 @@ SCR_FETCH=0\nSCR_FETCH=1\nSCR_CONF_FILE=/x",
     fn another_value_of_what_is_not_active_always_warns() {
         use crate::config::Status;
         for parameter in table::parameters() {
-            let candidates = ["WORLD", "SINGLE", "PTHREAD", "2", "1", "0"];
+            let candidates = ["WORLD", "SINGLE", "PTHREAD", "2", "1", "0", "TERM"];
             let value = candidates.into_iter().find(|value| {
                 let parse = |text| parameter.kind.parse(text);
                 parse(value).is_some() && parse(value) != parameter.default.and_then(parse)

@@ -161,6 +161,10 @@ pub const SECTIONS: &[Section] = &[
         SCR_HALT_SECONDS: COUNT, "0" => Active, Scr;
         /// 1: the library itself ends the processes at a halt condition.
         SCR_HALT_EXIT: Flag, "0" => Active, Scr;
+        /// Signals after which the job should stop, such as `TERM,USR1`. The first one of a kind is told by SCR_Should_exit and
+        /// SCR_Need_checkpoint on all ranks, whichever of them received it; another one, and one after SCR_Finalize, does
+        /// what it always did. Default: none, and no handler is installed.
+        SCR_EXIT_SIGNALS: Kind::Signals, none => Active, Here;
         /// When the allocation ends, in seconds since 1970. Default: what the resource manager says.
         SCR_END_TIME: Integer { min: 0, max: i64::MAX }, none => Active, Scr;
     },
@@ -336,7 +340,7 @@ mod tests {
         NODE_TESTS WATCHDOG WATCHDOG_TIMEOUT WATCHDOG_TIMEOUT_PFS CHECKPOINT_PATTERN CHECKPOINT_PATTERN_TOKEN
         CHECKPOINT_DIR_PATTERN DB_ENABLE DB_DEBUG DB_HOST DB_USER DB_PASS DB_NAME";
 
-    const NEW_HERE: &str = "RESTART_REQUIRED HEARTBEAT_SECONDS RELAUNCH_SECONDS HANG_SECONDS NODE TASK RUN_DIR RUN_ID LOCAL_NODES LOCAL_SPARES";
+    const NEW_HERE: &str = "EXIT_SIGNALS RESTART_REQUIRED HEARTBEAT_SECONDS RELAUNCH_SECONDS HANG_SECONDS NODE TASK RUN_DIR RUN_ID LOCAL_NODES LOCAL_SPARES";
 
     #[test]
     fn the_table_has_what_scr_has_and_what_is_new() {

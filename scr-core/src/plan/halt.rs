@@ -43,6 +43,8 @@ pub enum Reason {
     ExitBefore(u64),
     /// The time after which to exit has come.
     ExitAfter(u64),
+    /// A rank received a signal that asks for it.
+    Signal,
 }
 
 impl Reason {
@@ -54,6 +56,7 @@ impl Reason {
             Self::NoCheckpointsLeft => "NO_CHECKPOINTS_LEFT",
             Self::ExitBefore(_) => "EXIT_BEFORE_TIME",
             Self::ExitAfter(_) => "EXIT_AFTER_TIME",
+            Self::Signal => "SIGNAL",
         }
     }
 }
@@ -69,6 +72,7 @@ impl fmt::Display for Reason {
             Self::NoCheckpointsLeft => f.write_str("the last checkpoint asked for is complete"),
             Self::ExitBefore(time) => write!(f, "asked to exit before {time} (seconds since 1970)"),
             Self::ExitAfter(time) => write!(f, "asked to exit after {time} (seconds since 1970)"),
+            Self::Signal => f.write_str("a rank received a signal that asks the job to stop"),
         }
     }
 }

@@ -80,7 +80,9 @@ impl Session {
             }
         }
         match shared.first() {
-            Some(one) if !open.bypass && !sabotage::active(Fault::CommitSharedFiles) => Ok(Err(refusal(one, open.wanted))),
+            Some(one) if !open.bypass && !sabotage::active(Fault::CommitSharedFiles) => {
+                Ok(Err(refusal(one, open.wanted)))
+            }
             _ => Ok(Ok(names)),
         }
     }
@@ -107,7 +109,10 @@ impl Session {
     }
 
     /// Whether something holds on any rank.
-    fn any(&self, here: bool) -> Result<bool> {
+    ///
+    /// # Collective
+    /// On all ranks.
+    pub(super) fn any(&self, here: bool) -> Result<bool> {
         let mut count = [u64::from(here)];
         self.job.topology.world.all_reduce(Reduce::Max, &mut count)?;
         Ok(count[0] > 0)

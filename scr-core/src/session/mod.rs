@@ -36,6 +36,8 @@ use levels::Levels;
 use restart::Taken;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What a dataset is for (`SCR_FLAG_*`).
@@ -121,6 +123,8 @@ pub struct Session {
     unusable: Vec<String>,
     /// Whether the application has completed a checkpoint: then nothing older is offered for a restart.
     has_written: bool,
+    /// Set from outside when the job should stop.
+    stop: Option<Arc<AtomicBool>>,
     /// Set by an error of communication: nothing is published after it.
     broken: bool,
 }
@@ -152,7 +156,7 @@ impl Session {
     pub fn need_checkpoint(&mut self) -> Result<bool> {
         self.enter("SCR_Need_checkpoint")?;
         self.costs.calls += 1;
-        let halt = self.halt_reason();
+        let halt = self.halt_reason()?;
         let config = &self.job.config;
         let now = self.job.host.clock.monotonic();
         let (mine, _) = need::decide(&need::Facts {
@@ -175,7 +179,7 @@ impl Session {
     /// On all ranks; rank 0 decides.
     pub fn should_exit(&mut self) -> Result<bool> {
         self.enter("SCR_Should_exit")?;
-        let reason = self.halt_reason();
+        let reason = self.halt_reason()?;
         if let Some(reason) = &reason {
             self.job.host.tell(EventKind::Halt, Level::Note, reason.to_string());
         }
@@ -183,10 +187,25 @@ impl Session {
         self.leave(decided)
     }
 
+    /// Watches a flag that is set from outside, by a handler of signals perhaps: once it is set on any rank, the job should
+    /// stop.
+    ///
+    /// # Collective
+    /// On all ranks or none, before any of them asks.
+    pub fn stop_when(&mut self, flag: Arc<AtomicBool>) {
+        self.stop = Some(flag);
+    }
+
     /// The halt condition that holds, on rank 0; `None` elsewhere. A request that cannot be read stops nobody.
-    fn halt_reason(&self) -> Option<halt::Reason> {
+    fn halt_reason(&mut self) -> Result<Option<halt::Reason>> {
+        if let Some(flag) = &self.stop {
+            let is_set = self.any(flag.load(Ordering::Relaxed));
+            if self.leave(is_set)? && self.job.is_first() {
+                return Ok(Some(halt::Reason::Signal));
+            }
+        }
         if !self.job.is_first() {
-            return None;
+            return Ok(None);
         }
         let (request, used) = match self.job.prefix.halt() {
             Ok(found) => found,
@@ -196,13 +215,13 @@ impl Session {
                 (None, None)
             }
         };
-        halt::reason(&halt::Facts {
+        Ok(halt::reason(&halt::Facts {
             request: request.as_ref(),
             used: used.as_ref(),
             halt_seconds: self.job.config.halt_seconds,
             end_unix_seconds: self.job.host.job.end_unix_seconds,
             now_unix_seconds: self.job.host.clock.unix().as_secs(),
-        })
+        }))
     }
 
     /// Checks that a call is allowed now: in between datasets, on a session that still communicates.

@@ -83,6 +83,7 @@ impl Session {
             bypassed: Bypassed::default(),
             unusable: Vec::new(),
             has_written: false,
+            stop: None,
             broken: false,
         };
         if let Err(error) = session.look() {
