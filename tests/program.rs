@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Builds the library and programs in C, C++ and Fortran against it, and runs them.
+//! Builds the library and programs in C, C++ and Fortran against it, and runs them and programs in Python.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -77,6 +77,39 @@ fn within_deadline() -> Command {
     timeout
 }
 
+/// A Python that has `modules`, named as in an import: the one that `PYTHON` names, that of the path, or the system's.
+pub fn python(modules: &str) -> Option<OsString> {
+    let candidates = [choice("PYTHON", "python3"), "/usr/bin/python3".into()];
+    candidates.into_iter().find(|python| {
+        let mut probe = Command::new(python);
+        probe.args(["-c", &format!("import {modules}")]);
+        probe.output().is_ok_and(|output| output.status.success())
+    })
+}
+
+/// Links the libraries with and without MPI to `place`, by the names by which programs ask for them.
+pub fn link_libraries(place: &Path) {
+    let there = [("libscr.so.4", library()), ("libscr_single.so.4", single_library())];
+    for (name, built) in there {
+        std::os::unix::fs::symlink(built.join("libscr.so"), place.join(name)).expect("a link");
+    }
+}
+
+/// Root in a container, and more ranks than cores, are everyday in tests; Open MPI must be told.
+pub const OPEN_MPI: [(&str, &str); 3] = [
+    ("OMPI_MCA_rmaps_base_oversubscribe", "1"),
+    ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
+    ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
+];
+
+/// Whether ranks that are Python programs find each other by the MPI that is tested.
+pub fn has_mpi4py(python: &OsString) -> bool {
+    let mut job = Command::new(choice("MPIRUN", "mpirun"));
+    job.args(["-n", "2"]).arg(python).arg("-c");
+    job.arg("from mpi4py import MPI; raise SystemExit(MPI.COMM_WORLD.size != 2)").envs(OPEN_MPI);
+    job.output().is_ok_and(|output| output.status.success())
+}
+
 /// The language that a program is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
@@ -149,6 +182,8 @@ impl Language {
 #[derive(Debug)]
 pub struct Program {
     exe: PathBuf,
+    /// What the interpreter `exe` runs.
+    script: Option<PathBuf>,
     place: tempfile::TempDir,
 }
 
@@ -179,7 +214,7 @@ impl Program {
         succeed(compiler.arg("-o").arg(&exe).arg("-L").arg(single_library()).arg("-lscr"));
         let link = place.path().join("libscr_single.so.4");
         std::os::unix::fs::symlink(single_library().join("libscr.so"), link).expect("a link");
-        Self { exe, place }
+        Self { exe, script: None, place }
     }
 
     fn link(source: &str, options: &[&str], library_flag: &str) -> Self {
@@ -207,11 +242,18 @@ impl Program {
         Self::in_place(exe.to_path_buf(), tempfile::tempdir().expect("a directory"))
     }
 
+    /// A program in Python, `source` below the root, that uses the package `scr`.
+    pub fn script(python: &OsString, source: &str) -> Self {
+        let place = tempfile::tempdir().expect("a directory");
+        link_libraries(place.path());
+        Self { exe: python.into(), script: Some(root().join(source)), place }
+    }
+
     fn in_place(exe: PathBuf, place: tempfile::TempDir) -> Self {
         // The program asks for the library by its SONAME; that link is made at installation.
         let link = place.path().join("libscr.so.4");
         std::os::unix::fs::symlink(library().join("libscr.so"), link).expect("a link");
-        Self { exe, place }
+        Self { exe, script: None, place }
     }
 
     /// The program as a job of `ranks`, with cache and control directories of its own and nothing else set.
@@ -222,13 +264,8 @@ impl Program {
     /// The same, with another directory for all it writes.
     pub fn job_in(&self, place: &Path, ranks: usize) -> Command {
         let mut job = within_deadline();
-        job.arg(choice("MPIRUN", "mpirun"))
-            .args(["-n", &ranks.to_string()])
-            .arg(&self.exe)
-            // More ranks than cores, and root in a container, are everyday in tests.
-            .env("OMPI_MCA_rmaps_base_oversubscribe", "1")
-            .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
-            .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+        job.arg(choice("MPIRUN", "mpirun")).args(["-n", &ranks.to_string()]);
+        job.arg(&self.exe).envs(OPEN_MPI);
         self.settle(job, place)
     }
 
@@ -241,6 +278,11 @@ impl Program {
 
     fn settle(&self, mut job: Command, place: &Path) -> Command {
         let cache = place.join("cache");
+        if let Some(script) = &self.script {
+            job.arg(script)
+                .env("PYTHONPATH", root().join("python"))
+                .env("PYTHONDONTWRITEBYTECODE", "1");
+        }
         job.current_dir(place)
             .env("LD_LIBRARY_PATH", self.place.path())
             .env("SCR_CACHE_BASE", &cache)

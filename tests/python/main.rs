@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The Python package `scr` over the libraries as they are built: python/tests, with a deadline for the whole.
+//!
+//! `PYTHON` names an interpreter that has pytest.
+
+use scr_tests::program::{OPEN_MPI, link_libraries, python, root};
+use scr_tests::skip;
+use std::process::Command;
+
+/// They take half a minute; what hangs has a deadline of its own, and this is for what does not even heed that.
+const DEADLINE: &str = "600";
+
+#[test]
+fn the_package_keeps_its_promises() {
+    const NAME: &str = "the_package_keeps_its_promises";
+    let Some(python) = python("pytest") else {
+        return skip(NAME, "no Python with pytest");
+    };
+    let place = tempfile::tempdir().expect("a directory");
+    link_libraries(place.path());
+    let mut tests = Command::new("timeout");
+    tests
+        .args(["--kill-after=10", DEADLINE])
+        .arg(python)
+        // Nothing is written to the source tree.
+        .args(["-B", "-m", "pytest", "-q", "-rs", "--tb=short", "-p", "no:cacheprovider"])
+        .arg("--basetemp")
+        .arg(place.path().join("tests"))
+        .arg("python/tests")
+        .current_dir(root())
+        .envs(OPEN_MPI)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("PYTHONPATH", root().join("python"))
+        .env("LD_LIBRARY_PATH", place.path());
+    let output = tests.output().expect("run timeout");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}:\n{said}{errors}", output.status);
+    assert!(said.contains(" passed"), "{said}");
+    for line in said.lines().filter(|line| line.starts_with("SKIPPED")) {
+        skip(NAME, line);
+    }
+}
