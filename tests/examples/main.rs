@@ -9,7 +9,7 @@
 mod launch;
 
 use launch::{End, Launch};
-use scr_tests::program::{Language, Program, root};
+use scr_tests::program::{Language, Program, has_mpi4py, python, root};
 use scr_tests::skip;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -43,11 +43,22 @@ examples! {
     fortran_heat1d: "examples/fortran/heat1d.f90", two_ranks, heat1d;
     fortran_legacy: "examples/fortran/legacy.f", two_ranks, heat1d;
     rust_heat1d: "examples/rust/heat1d.rs", two_ranks, heat1d;
+    python_heat1d: "examples/python/heat1d.py", two_ranks, heat1d;
+    python_heat1d_alone: "examples/python/heat1d.py", alone, heat1d;
+    python_loop: "examples/python/loop.py", alone, heat1d;
 }
+
+/// How a program is started that has its cache in a place.
+type Launcher = fn(&Program, &Path) -> Command;
 
 /// Launches an MPI program.
 fn two_ranks(program: &Program, place: &Path) -> Command {
     program.job_in(place, 2)
+}
+
+/// Runs a program of one process.
+fn alone(program: &Program, place: &Path) -> Command {
+    program.alone_in(place)
 }
 
 /// The options of most examples.
@@ -59,10 +70,12 @@ fn heat2d(rest_ms: u32) -> Vec<String> {
     format!("-n 64x48 -s {STEPS} -c {EVERY} -d {rest_ms}").split(' ').map(String::from).collect()
 }
 
-/// The program of a source, or `None` (and a note of the skip) where its compiler is missing.
+/// The program of a source, or `None` (and a note of the skip) where its compiler or interpreter is missing.
 fn build(test: &str, source: &str) -> Option<Program> {
-    if Path::new(source).extension().is_some_and(|extension| extension == "rs") {
-        return Some(Program::built(Path::new(env!("CARGO_BIN_EXE_heat1d-rust"))));
+    match Path::new(source).extension().and_then(|extension| extension.to_str()) {
+        Some("rs") => return Some(Program::built(Path::new(env!("CARGO_BIN_EXE_heat1d-rust")))),
+        Some("py") => return script(test, source),
+        _ => {}
     }
     let language = Language::of(source);
     if !language.is_there() {
@@ -72,13 +85,17 @@ fn build(test: &str, source: &str) -> Option<Program> {
     Some(Program::compile(source))
 }
 
+/// The same for a source in Python.
+fn script(test: &str, source: &str) -> Option<Program> {
+    let found = python("numpy, mpi4py.MPI").filter(has_mpi4py);
+    if found.is_none() {
+        skip(test, "no Python with NumPy, and mpi4py for this MPI");
+    }
+    found.map(|python| Program::script(&python, source))
+}
+
 /// Runs the example undisturbed; then killed and once more, which must come to the same.
-fn check(
-    test: &str,
-    source: &str,
-    launch: fn(&Program, &Path) -> Command,
-    options: fn(u32) -> Vec<String>,
-) {
+fn check(test: &str, source: &str, launch: Launcher, options: fn(u32) -> Vec<String>) {
     let Some(program) = build(test, source) else { return };
     let run = |place: &Path, rest_ms: u32, kill_after| {
         let mut command = launch(&program, place);
