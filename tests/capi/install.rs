@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The installed tree: what programs find in it, and that it can be moved.
 
-use scr_tests::program::{Language, library, root, single_library, succeed};
+use scr_tests::program::{Language, library, python, root, single_library, succeed};
 use scr_tests::skip;
 use std::path::Path;
 use std::process::Command;
@@ -54,6 +54,20 @@ fn every_header_is_installed() {
         let committed = std::fs::read(root().join("include").join(name)).expect(name);
         assert_eq!(std::fs::read(tree.join("include").join(name)).ok(), Some(committed), "{name}");
     }
+}
+
+#[test]
+fn python_finds_the_package_and_the_package_the_library() {
+    let Some(python) = python("ctypes") else {
+        return skip("python_finds_the_package_and_the_package_the_library", "no Python");
+    };
+    let place = tempfile::tempdir().expect("a directory");
+    let tree = install(place.path());
+    let mut program = Command::new(python);
+    program.args(["-B", "-c", "import scr; scr.load(mpi=False); print(scr.get_version())"]);
+    program.env("PYTHONPATH", tree.join("lib/python3")).env_remove("LD_LIBRARY_PATH");
+    let output = succeed(program.env_remove("SCR_LIBRARY"));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "v4.0.0\n");
 }
 
 #[test]
