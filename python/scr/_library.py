@@ -23,8 +23,9 @@ MAJOR = 4
 _WITH_MPI = f"libscr.so.{MAJOR}"
 _WITHOUT_MPI = f"libscr_single.so.{MAJOR}"
 
-#: What launchers tell each process: the number of processes, or where they tell only that there is a launcher, anything.
+#: What launchers tell each process: the number of processes, the launcher of an MPI before the resource manager below it.
 _RANKS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
+#: Tells only that there is a launcher.
 _LAUNCHED = ("PMIX_RANK", "PMI_RANK")
 
 _loaded: Optional[ctypes.CDLL] = None
@@ -55,7 +56,7 @@ def load(mpi: Optional[bool] = None) -> None:
         # A single file leaves no choice, but for the check that ranks are not left alone.
         library = _open(chosen)
         if not has_mpi(library):
-            _refuse_ranks_without_mpi(library._name)
+            _refuse_lone_ranks(f"{library._name} is without MPI")
     else:
         wanted = _is_mpi_in_use() if mpi is None else mpi
         library = _find(_WITH_MPI if wanted else _WITHOUT_MPI)
@@ -86,9 +87,9 @@ def has_mpi(library: ctypes.CDLL) -> bool:
 
 
 def _ranks() -> int:
-    """The number of processes that a launcher started, as far as it tells."""
-    told = [os.environ.get(name, "") for name in _RANKS]
-    return max((int(value) for value in told if value.isdigit()), default=1)
+    """The number of processes that the launcher nearest to this one started, as far as it tells."""
+    told = (os.environ.get(name, "") for name in _RANKS)
+    return next((int(value) for value in told if value.isdigit()), 1)
 
 
 def _is_mpi_in_use() -> bool:
@@ -99,17 +100,17 @@ def _is_mpi_in_use() -> bool:
         return False
     if importlib.util.find_spec("mpi4py") is not None:
         return True
-    _refuse_ranks_without_mpi("this Python has no mpi4py")
+    _refuse_lone_ranks("this Python has no mpi4py")
     return False
 
 
-def _refuse_ranks_without_mpi(why: str) -> None:
+def _refuse_lone_ranks(why: str) -> None:
     ranks = _ranks()
     if ranks > 1:
         raise Error(
             E_MISUSE,
-            f"{ranks} processes were launched together, and cannot find each other without MPI ({why}); "
-            "install mpi4py and the library with MPI, or say mpi=False if each is a job of its own",
+            f"{ranks} processes were launched together and do not find each other: {why}; "
+            "they need mpi4py, library and launcher of one MPI, or mpi=False if each is a job of its own",
         )
 
 
@@ -157,9 +158,14 @@ def _start_mpi(library: ctypes.CDLL) -> None:
         raise Error(E_NOT_FOUND, f"{library._name} needs MPI, and mpi4py cannot be imported: {error}") from error
     flag = c_int(0)
     library.MPI_Initialized(ctypes.byref(flag))
-    if MPI.Is_initialized() and not flag.value:
+    if not MPI.Is_initialized():
+        # The program wants to do it itself; SCR_Init says so if it does not.
+        return
+    if not flag.value:
         found = MPI.Get_library_version().split("\n")[0].split(",")[0]
         raise Error(E_MISUSE, f"{library._name} was built with another MPI than mpi4py, which has {found}")
+    if MPI.COMM_WORLD.size == 1:
+        _refuse_lone_ranks("mpi4py sees one: its MPI does not belong to the launcher")
 
 
 def _declare(library: ctypes.CDLL) -> None:

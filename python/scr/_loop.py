@@ -134,7 +134,7 @@ class Loop:
         failure = _Failure()
         try:
             with output(name) as out:
-                failure.catch(lambda: self._save(_route_in(name, out.route)))
+                failure.catch(lambda: self._save(_route_in(name, _make_room(out.route))))
                 # One rank's exception is one for all: none goes on to a step that others do not do.
                 failure.agree(self._crew, "save", name)
             self.checkpoint = name
@@ -196,6 +196,17 @@ class _Failure:
         if worst != self.NONE:
             self.is_raised = True
             raise self._own or Error(E_PEER_FAILED, f"{what} of {name} raised an exception on another rank")
+
+
+def _make_room(route: Callable[[str], str]) -> Callable[[str], str]:
+    """Makes the directory of what is written: with SCR_ENABLE=0 nobody else does."""
+
+    def made(file: str) -> str:
+        path = route(file)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return path
+
+    return made
 
 
 def _route_in(name: str, route: Callable[[str], str]) -> Route:

@@ -194,7 +194,7 @@ def test_names_of_files_are_bytes(job):
 
 def test_less_protection_is_a_warning_and_no_failure(job):
     job.run("""
-        import ctypes, warnings
+        import warnings
         from scr import _calls
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -90,6 +90,13 @@ def test_with_mpi_if_launched_or_initialised_or_asked_for(job, mpi):
     assert job.run(SAY, SCR_LIBRARY=str(in_path(job, "libscr.so.4"))).endswith("libscr.so.4 True\n")
 
 
+def test_ranks_whose_mpi_is_not_the_launchers_are_refused(job, mpi):
+    ranks = {"OMPI_COMM_WORLD_SIZE": "2"}
+    assert "mpi4py sees one" in job.run(FAIL.format(""), **ranks)
+    assert "mpi4py sees one" in job.run(FAIL.format("mpi=True"), **ranks)
+    assert job.run(FAIL.format("mpi=False"), **ranks) == ""
+
+
 def test_one_library_a_process(job, mpi):
     assert "loaded already" in job.run("scr.load(mpi=False)\n" + textwrap.dedent(FAIL.format("True")))
     single = str(in_path(job, "libscr_single.so.4"))

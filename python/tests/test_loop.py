@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """A loop goes on where the last run stopped, however that one ended."""
 
+import shutil
 import signal
 
 import pytest
@@ -78,7 +79,9 @@ def test_a_finished_loop_does_nothing_more(job):
     assert said.splitlines()[-1] == result()
 
 
-def test_after_sigkill_it_goes_on_from_the_last_checkpoint(job):
+@pytest.mark.parametrize("bypass", ["0", "1"])
+def test_after_sigkill_it_goes_on_from_the_last_checkpoint(job, bypass):
+    job.env["SCR_CACHE_BYPASS"] = bypass
     process = start_and_wait(job, RUN, 7)
     process.kill()
     process.communicate()
@@ -135,8 +138,6 @@ def test_break_and_exceptions_leave_without_checkpoint_and_handlers(job):
         assert steps(job.run(RUN.replace("loop(10", "loop(4")))[:1] == [3]
         for left in job.place.iterdir():
             if left.name != "program.py":
-                import shutil
-
                 shutil.rmtree(left)
 
 
@@ -181,7 +182,7 @@ def test_an_exception_of_load_passes_and_the_checkpoint_stays(job):
 
 
 def test_a_checkpoint_that_load_calls_invalid_is_set_aside(job):
-    said = job.run(RUN)
+    job.run(RUN)
     code = RUN.replace("state.update(json.load(file))", "state.update(json.load(file))\n            CHECK")
     said = job.run(code.replace("CHECK", "if 'ckpt.10' in file.name: raise scr.Invalid('not ten')"))
     assert steps(said) == [9] and said.splitlines()[-1] == result()
@@ -207,8 +208,6 @@ def test_a_checkpoint_that_the_library_cannot_complete_is_a_warning_unless_it_is
     said = job.run(RUN.replace("json.dump(state, file)", lose.replace("LOST", "'ckpt.6'")))
     assert "RuntimeWarning: no checkpoint after step 6" in said and said.splitlines()[-1] == result()
     for left in (job.place / "cache", job.place / ".scr"):
-        import shutil
-
         shutil.rmtree(left)
     said = job.run(RUN.replace("json.dump(state, file)", lose.replace("LOST", "'ckpt.10'")), status=1)
     assert "scr._error.Error" in said
@@ -235,6 +234,12 @@ def test_the_prefix_counts_not_the_working_directory(job):
     for _ in range(2):
         said = job.run(RUN, SCR_PREFIX=str(prefix), SCR_FLUSH="1")
     assert steps(said) == [] and (prefix / "ckpt.10" / "state.0").exists()
+
+
+def test_without_scr_it_does_all_steps(job):
+    for _ in range(2):
+        said = job.run(RUN, SCR_ENABLE="0")
+        assert steps(said) == list(range(10)) and said.splitlines()[-1] == result()
 
 
 def test_wrong_arguments_are_refused(job):
