@@ -6,9 +6,11 @@ use crate::comm::agree;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
 use crate::exec::scr3;
+use crate::exec::topology::broadcast;
 use crate::format::current::{ChosenBy, Current};
 use crate::format::lease::LeaseState;
 use crate::format::summary::{PrefixState, Summary};
+use crate::id::DatasetId;
 use crate::plan::flush::due_at_finalize;
 
 impl Session {
@@ -62,37 +64,39 @@ impl Session {
     /// On all ranks, with equal `name`.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when the prefix has no such checkpoint.
+    /// [`ErrorKind::Mismatch`] when names differ; [`ErrorKind::NotFound`] when the prefix has no such checkpoint.
     pub fn current(&mut self, name: &str) -> Result<()> {
         self.enter("SCR_Current")?;
         let newest_known = self.last_id;
-        let drop_later = self.job.config.drop_after_current;
-        let done = self.first(|session| {
-            let prefix = &session.job.prefix;
-            let (dataset, is_usable) = match session.named(name) {
-                Ok(summary) => (summary.dataset, summary.state == PrefixState::Flushed),
-                Err(error) => {
-                    let left = scr3::look(prefix).index;
-                    let left = left.named(name).ok_or(error)?;
-                    (left.header(), left.is_complete)
-                }
-            };
-            if !dataset.is_checkpoint || !is_usable {
-                let text =
-                    format!("dataset {name} in the prefix is not a checkpoint that can be used");
-                return Err(Error::new(ErrorKind::NotFound, text));
+        let same = self.same_on_all_ranks(name);
+        let done = same.and_then(|()| self.first(|session| session.choose(name, newest_known)));
+        self.leave(done)
+    }
+
+    /// Records a person's choice, on rank 0.
+    fn choose(&self, name: &str, newest_known: DatasetId) -> Result<()> {
+        let prefix = &self.job.prefix;
+        let (dataset, is_usable) = match self.named(name) {
+            Ok(summary) => (summary.dataset, summary.state == PrefixState::Flushed),
+            Err(error) => {
+                let left = scr3::look(prefix).index;
+                let left = left.named(name).ok_or(error)?;
+                (left.header(), left.is_complete)
             }
-            let (identity, age, name) = (dataset.identity, dataset.age(), dataset.name);
-            let choice = Current { identity, name, by: ChosenBy::Person, newest_known };
-            prefix.publish_current(&choice)?;
-            if !drop_later {
-                return Ok(());
-            }
+        };
+        if !dataset.is_checkpoint || !is_usable {
+            let text = format!("dataset {name} in the prefix is not a checkpoint that can be used");
+            return Err(Error::new(ErrorKind::NotFound, text));
+        }
+        let (identity, age, name) = (dataset.identity, dataset.age(), dataset.name);
+        let choice = Current { identity, name, by: ChosenBy::Person, newest_known };
+        prefix.publish_current(&choice)?;
+        if self.job.config.drop_after_current {
             let later = prefix.summaries()?.0.into_iter().map(|summary| summary.dataset);
             let mut later = later.filter(|other| other.age() > age);
-            later.try_for_each(|other| prefix.drop_dataset(&other))
-        });
-        self.leave(done)
+            return later.try_for_each(|other| prefix.drop_dataset(&other));
+        }
+        Ok(())
     }
 
     /// Takes a dataset out of the index; its files stay.
@@ -101,12 +105,15 @@ impl Session {
     /// On all ranks, with equal `name`.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when the prefix has no such dataset.
+    /// [`ErrorKind::Mismatch`] when names differ; [`ErrorKind::NotFound`] when the prefix has no such dataset.
     pub fn drop_dataset(&mut self, name: &str) -> Result<()> {
         self.enter("SCR_Drop")?;
-        let done = self.first(|session| {
-            let summary = session.named(name)?;
-            session.job.prefix.drop_dataset(&summary.dataset)
+        let same = self.same_on_all_ranks(name);
+        let done = same.and_then(|()| {
+            self.first(|session| {
+                let summary = session.named(name)?;
+                session.job.prefix.drop_dataset(&summary.dataset)
+            })
         });
         if done.is_ok() {
             let here = self.entries.iter_mut().filter(|e| e.header.name.as_str() == name);
@@ -122,9 +129,13 @@ impl Session {
     /// On all ranks, with equal `name`.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when neither has such a dataset.
+    /// [`ErrorKind::Mismatch`] when names differ; [`ErrorKind::NotFound`] when neither has such a dataset.
     pub fn delete(&mut self, name: &str) -> Result<()> {
         self.enter("SCR_Delete")?;
+        // Before anything goes: each rank deletes its part of what the caller names.
+        if let Err(error) = self.same_on_all_ranks(name) {
+            return self.leave(Err(error));
+        }
         let here = self.entries.iter().filter(|e| e.header.name.as_str() == name);
         let keys: Vec<_> = here.map(super::entry::Entry::key).collect();
         for &key in &keys {
@@ -136,6 +147,22 @@ impl Session {
             Err(error) => Err(error),
         });
         self.leave(deleted)
+    }
+
+    /// Checks that all ranks mean the same dataset.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Mismatch`] where the name is another one than rank 0's.
+    fn same_on_all_ranks(&self, name: &str) -> Result<()> {
+        let world = &*self.job.topology.world;
+        let first: String = broadcast(world, &name.to_string())?;
+        let same = if name == first {
+            Ok(())
+        } else {
+            let text = format!("this rank says {name:?}, rank 0 says {first:?}");
+            Err(Error::new(ErrorKind::Mismatch, text))
+        };
+        agree(world, same)
     }
 
     /// Changes the prefix on rank 0, as long as it is ours; all ranks get the outcome.
