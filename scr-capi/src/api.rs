@@ -96,7 +96,7 @@ pub unsafe extern "C" fn SCR_Config(config: *const c_char) -> *const c_char {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SCR_Need_checkpoint(flag: *mut c_int) -> c_int {
     boundary("SCR_Need_checkpoint", |life| {
-        let is_needed = life.need_checkpoint()?;
+        let is_needed = life.need_checkpoint(args::flag(flag))?;
         // SAFETY: null or an int, by the contract of scr.h.
         unsafe { put_flag(flag, is_needed) }
     })
@@ -157,8 +157,7 @@ pub unsafe extern "C" fn SCR_Have_restart(flag: *mut c_int, name: *mut c_char) -
     boundary("SCR_Have_restart", |life| {
         // SAFETY: null or an int, by the contract of scr.h.
         let cleared = unsafe { put_flag(flag, false) };
-        let found = life.have_restart()?;
-        cleared?;
+        let found = life.have_restart(cleared)?;
         let Some(dataset) = found else { return Ok(()) };
         if !name.is_null() {
             // SAFETY: a buffer of SCR_MAX_FILENAME bytes, by the contract of scr.h.
@@ -200,7 +199,7 @@ pub extern "C" fn SCR_Complete_restart(valid: c_int) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SCR_Should_exit(flag: *mut c_int) -> c_int {
     boundary("SCR_Should_exit", |life| {
-        let should_exit = life.should_exit()?;
+        let should_exit = life.should_exit(args::flag(flag))?;
         // SAFETY: null or an int, by the contract of scr.h.
         unsafe { put_flag(flag, should_exit) }
     })

@@ -59,6 +59,11 @@ pub(crate) fn path(bytes: Option<&[u8]>) -> Result<PathBuf> {
     }
 }
 
+/// Checks that there is a place for a flag, to be brought to the collective call.
+pub(crate) fn flag(flag: *const c_int) -> Result<()> {
+    if flag.is_null() { misuse("the flag is NULL") } else { Ok(()) }
+}
+
 /// Writes a flag.
 ///
 /// # Safety

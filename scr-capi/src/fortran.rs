@@ -181,7 +181,7 @@ routines! {
     /// SCR_Need_checkpoint.
     scr_need_checkpoint, scr_need_checkpoint_: (flag: *mut c_int, ierror: *mut c_int) {
         // SAFETY: by the contract of all routines.
-        unsafe { ask("SCR_Need_checkpoint", flag, ierror, Life::need_checkpoint) }
+        unsafe { ask("SCR_Need_checkpoint", flag, ierror, |life| life.need_checkpoint(Ok(()))) }
     }
 
     /// SCR_Start_output.
@@ -226,7 +226,7 @@ routines! {
         flag: *mut c_int, name: *mut c_char, ierror: *mut c_int, name_length: Length
     ) {
         let place = Place::new(name, name_length);
-        let question = |life: &mut Life| match life.have_restart()? {
+        let question = |life: &mut Life| match life.have_restart(Ok(()))? {
             // SAFETY: by the contract of all routines.
             Some(dataset) => unsafe { place.put(dataset.as_bytes()) }.map(|()| true),
             None => Ok(false),
@@ -258,7 +258,7 @@ routines! {
     /// SCR_Should_exit.
     scr_should_exit, scr_should_exit_: (flag: *mut c_int, ierror: *mut c_int) {
         // SAFETY: by the contract of all routines.
-        unsafe { ask("SCR_Should_exit", flag, ierror, Life::should_exit) }
+        unsafe { ask("SCR_Should_exit", flag, ierror, |life| life.should_exit(Ok(()))) }
     }
 
     /// SCR_Current.

@@ -103,12 +103,18 @@ impl Life {
         })
     }
 
-    pub(crate) fn need_checkpoint(&mut self) -> Result<bool> {
-        self.at(Phase::Idle)?.map_or(Ok(false), |launch| launch.session.need_checkpoint())
+    /// Whether to write a checkpoint now. `place`: whether there is one for the answer, on this rank.
+    pub(crate) fn need_checkpoint(&mut self, place: Result<()>) -> Result<bool> {
+        let Some(launch) = self.at(Phase::Idle)? else { return place.map(|()| false) };
+        agree(&*launch.comm, place)?;
+        launch.session.need_checkpoint()
     }
 
-    pub(crate) fn should_exit(&mut self) -> Result<bool> {
-        self.at(Phase::Idle)?.map_or(Ok(false), |launch| launch.session.should_exit())
+    /// Whether to stop. `place` as for `need_checkpoint`.
+    pub(crate) fn should_exit(&mut self, place: Result<()>) -> Result<bool> {
+        let Some(launch) = self.at(Phase::Idle)? else { return place.map(|()| false) };
+        agree(&*launch.comm, place)?;
+        launch.session.should_exit()
     }
 
     pub(crate) fn start_output(
@@ -143,9 +149,10 @@ impl Life {
         }
     }
 
-    /// The name of the dataset to restart from.
-    pub(crate) fn have_restart(&mut self) -> Result<Option<String>> {
-        let Some(launch) = self.at(Phase::Idle)? else { return Ok(None) };
+    /// The name of the dataset to restart from. `place` as for `need_checkpoint`.
+    pub(crate) fn have_restart(&mut self, place: Result<()>) -> Result<Option<String>> {
+        let Some(launch) = self.at(Phase::Idle)? else { return place.map(|()| None) };
+        agree(&*launch.comm, place)?;
         let found = launch.session.have_restart()?.map(|name| name.as_str().to_string());
         self.offered.clone_from(&found);
         Ok(found)
@@ -286,9 +293,9 @@ mod tests {
     #[test]
     fn disabled_passes_the_whole_life() {
         let mut life = life(Engine::Disabled, Phase::Idle);
-        assert_eq!(life.have_restart().expect("passes"), None);
-        assert!(!life.need_checkpoint().expect("passes"));
-        assert!(!life.should_exit().expect("passes"));
+        assert_eq!(life.have_restart(Ok(())).expect("passes"), None);
+        assert!(!life.need_checkpoint(Ok(())).expect("passes"));
+        assert!(!life.should_exit(Ok(())).expect("passes"));
         life.start_output(Ok(Some("a".into())), 1).expect("passes");
         assert_eq!(life.route_file("d/f".into()).expect("passes"), PathBuf::from("d/f"));
         assert!(life.complete_checkpoint(true).is_err(), "started by SCR_Start_output");
@@ -314,13 +321,13 @@ mod tests {
         assert_eq!(life.route_file("a".into()).expect("copies"), PathBuf::from("a"));
         let misuse = [
             life.finalize(),
-            life.need_checkpoint().map(drop),
-            life.should_exit().map(drop),
+            life.need_checkpoint(Ok(())).map(drop),
+            life.should_exit(Ok(())).map(drop),
             life.start_checkpoint(),
             life.complete_checkpoint(true),
             life.start_output(Ok(None), 0),
             life.complete_output(true),
-            life.have_restart().map(drop),
+            life.have_restart(Ok(())).map(drop),
             life.start_restart(|_| Ok(())).map(drop),
             life.complete_restart(true),
             life.current(Ok("a".into())),
@@ -336,7 +343,7 @@ mod tests {
     fn after_a_panic_every_call_is_an_error() {
         let mut life = life(Engine::Disabled, Phase::Idle);
         assert_eq!(life.abandon().kind(), ErrorKind::Communication);
-        assert!(life.need_checkpoint().is_err());
+        assert!(life.need_checkpoint(Ok(())).is_err());
         assert!(life.route_file("a".into()).is_err());
         assert!(life.init(launch::world).is_err());
     }

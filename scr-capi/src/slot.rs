@@ -64,7 +64,7 @@ mod tests {
 
         let error = enter::<()>(|_| panic!("a bug, for this test")).expect_err("no unwinding");
         assert_eq!(error.kind(), ErrorKind::Communication);
-        let later = enter(Life::need_checkpoint).expect_err("answers no more");
+        let later = enter(|life| life.need_checkpoint(Ok(()))).expect_err("answers no more");
         assert_eq!(later.kind(), ErrorKind::Communication);
     }
 }

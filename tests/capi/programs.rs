@@ -10,6 +10,18 @@ fn wrong_calls_are_answered_with_codes() {
 }
 
 #[test]
+fn ranks_that_disagree_are_all_told() {
+    let program = Program::compile("tests/capi/disagree.c");
+    let settings = [("SCR_CACHE_BYPASS", "0"), ("SCR_CACHE_SIZE", "3")];
+    succeed(program.job(3).envs(settings));
+    for way in ["0", "1", "2", "3", "4", "5", "6"] {
+        for who in [&[][..], &["first"]] {
+            succeed(program.job(3).args(["config", way]).args(who));
+        }
+    }
+}
+
+#[test]
 fn the_static_library_does_as_well() {
     succeed(&mut Program::compile_static("tests/capi/misuse.c").job(1));
 }
