@@ -205,11 +205,19 @@ impl Program {
 
     /// Compiles `source`, in C, for one process, without MPI and with `WITHOUT_MPI` defined.
     pub fn compile_single(source: &str) -> Self {
+        Self::compile_single_with(source, &[])
+    }
+
+    /// The same, with more options.
+    pub fn compile_single_with(source: &str, options: &[&str]) -> Self {
         let place = tempfile::tempdir().expect("a directory");
         let exe = place.path().join("program");
         let mut compiler = Command::new(choice("CC", "cc"));
         compiler.args(["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pedantic", "-std=c99"]);
-        compiler.args(["-D_POSIX_C_SOURCE=200809L", "-DWITHOUT_MPI"]).arg(root().join(source));
+        compiler
+            .args(["-D_POSIX_C_SOURCE=200809L", "-DWITHOUT_MPI"])
+            .args(options)
+            .arg(root().join(source));
         compiler.arg("-I").arg(root().join("include")).arg("-I").arg(root().join("tests/capi"));
         succeed(compiler.arg("-o").arg(&exe).arg("-L").arg(single_library()).arg("-lscr"));
         let link = place.path().join("libscr_single.so.4");

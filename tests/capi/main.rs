@@ -10,5 +10,6 @@ mod header;
 mod install;
 mod parts;
 mod programs;
+mod sanitizers;
 mod single;
 mod symbols;
