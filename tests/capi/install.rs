@@ -1,25 +1,63 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The installed tree: what programs find in it, and that it can be moved.
 
-use scr_tests::program::{Language, library, python, root, single_library, succeed};
+use scr_tests::program::{Language, choice, library, python, root, scr, single_library, succeed};
 use scr_tests::skip;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Installs what was built for the tests below `root`, and moves it.
-fn install(place: &Path) -> std::path::PathBuf {
-    let (built, stage) = (place.join("built"), place.join("stage"));
-    std::fs::create_dir(&built).expect("a directory");
-    for name in ["libscr.so", "libscr.a"] {
-        std::os::unix::fs::symlink(library().join(name), built.join(name)).expect("a link");
-    }
-    // The commands have tests of their own.
-    std::os::unix::fs::symlink("/bin/true", built.join("scr")).expect("a link");
+/// Installs what was built for the tests below `place`, and moves it.
+pub(crate) fn install(place: &Path) -> PathBuf {
+    install_of(place, library())
+}
+
+/// The same, with the library from the directory `library`.
+pub(crate) fn install_of(place: &Path, library: &Path) -> PathBuf {
+    let (built, single) = release(place, library);
+    let stage = place.join("stage");
     let mut script = Command::new(root().join("scripts/install"));
-    succeed(script.arg(&built).arg(single_library()).arg(&stage).args(["/usr", "4.0.0"]));
+    succeed(script.arg(built).arg(single).arg(&stage).args(["/usr", "4.0.0"]));
     let moved = place.join("moved");
     std::os::unix::fs::symlink(stage.join("usr"), &moved).expect("a link");
     moved
+}
+
+/// What `make` would have built, as links: the release directory, and that without MPI.
+#[expect(clippy::disallowed_methods, reason = "a tree for a test")]
+fn release(place: &Path, library: &Path) -> (PathBuf, PathBuf) {
+    let (built, single) = (place.join("release"), place.join("single/release"));
+    for (directory, from) in [(&built, library), (&single, single_library())] {
+        std::fs::create_dir_all(directory).expect("a directory");
+        for name in ["libscr.so", "libscr.a"] {
+            std::os::unix::fs::symlink(from.join(name), directory.join(name)).expect("a link");
+        }
+    }
+    std::os::unix::fs::symlink(scr(), built.join("scr")).expect("a link");
+    (built, single)
+}
+
+/// All files and links of a tree, relative to it.
+fn tree(place: &Path) -> Vec<String> {
+    let found = succeed(Command::new("find").arg(".").current_dir(place)).stdout;
+    let found = String::from_utf8(found).expect("UTF-8");
+    let mut found: Vec<_> = found.lines().map(str::to_string).collect();
+    found.sort_unstable();
+    found
+}
+
+#[test]
+fn make_install_does_the_same() {
+    let place = tempfile::tempdir().expect("a directory");
+    let (direct, by_make) = (place.path().join("direct"), place.path().join("by make"));
+    std::fs::create_dir(&direct).expect("a directory");
+    install(&direct);
+    release(&by_make, library());
+    let stage = by_make.join("stage");
+    let mut make = Command::new("make");
+    make.arg("-s").arg("-C").arg(root()).arg("install").arg("PREFIX=/usr");
+    make.arg(format!("DESTDIR={}", stage.display()));
+    succeed(make.arg(format!("CARGO_TARGET_DIR={}", by_make.display())));
+    assert_eq!(tree(&stage), tree(&direct.join("stage")));
 }
 
 #[test]
@@ -77,10 +115,22 @@ fn pkg_config_knows_the_tree() {
     }
     let place = tempfile::tempdir().expect("a directory");
     let tree = install(place.path());
-    let mut asked = Command::new("pkg-config");
-    asked.args(["--cflags", "--libs", "scr"]).env("PKG_CONFIG_PATH", tree.join("lib/pkgconfig"));
-    let options = String::from_utf8(succeed(&mut asked).stdout).expect("UTF-8");
+    let asked = |package: &str| {
+        let mut asked = Command::new("pkg-config");
+        asked.args(["--cflags", "--libs", package]);
+        asked.env("PKG_CONFIG_PATH", tree.join("lib/pkgconfig"));
+        String::from_utf8(succeed(&mut asked).stdout).expect("UTF-8")
+    };
     let mut compiler = Command::new(Language::C.compiler());
     compiler.arg(root().join("examples/c/heat2d.c")).arg("-o").arg(place.path().join("heat2d"));
-    succeed(compiler.args(options.split_whitespace()));
+    succeed(compiler.args(asked("scr").split_whitespace()));
+
+    let exe = place.path().join("alone");
+    let mut compiler = Command::new(choice("CC", "cc"));
+    compiler.arg("-DWITHOUT_MPI").arg("-I").arg(root().join("tests/capi"));
+    compiler.arg(root().join("tests/capi/leak.c")).arg("-o").arg(&exe);
+    succeed(compiler.args(asked("scr_single").split_whitespace()));
+    let mut alone = Command::new(&exe);
+    alone.env("LD_LIBRARY_PATH", tree.join("lib")).env("SCR_CACHE_BASE", place.path());
+    succeed(&mut alone);
 }

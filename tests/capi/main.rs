@@ -5,6 +5,7 @@
 //! anew. A program checks itself and says what was wrong; here only its exit status counts.
 
 mod calls;
+mod cmake;
 mod fortran;
 mod header;
 mod install;
