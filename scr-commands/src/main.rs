@@ -6,6 +6,7 @@ mod environment;
 mod exit;
 mod explain;
 mod files;
+mod generate;
 mod halt;
 mod index;
 mod launcher;
@@ -20,7 +21,7 @@ mod samples;
 mod time;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -69,6 +70,15 @@ enum Command {
     /// Run one rank (started by scr run)
     #[command(hide = true)]
     RankExec(run::rank_exec::Arguments),
+    /// Write the manual pages into a directory (for the installation)
+    #[command(hide = true)]
+    Man(generate::ManArguments),
+    /// Print the completions for a shell (for the installation)
+    #[command(hide = true)]
+    Completions(generate::CompletionsArguments),
+    /// Print a configuration file with every parameter commented out (for the installation)
+    #[command(hide = true)]
+    DefaultConfig,
 }
 
 /// Turns SCR's program names into commands: `scr_run a b` is `scr run a b`.
@@ -95,6 +105,11 @@ fn main() -> ExitCode {
         Command::KillNode(arguments) => ("scr kill-node", run::kill_node::kill(arguments)),
         Command::RestoreNode(arguments) => ("scr restore-node", run::kill_node::restore(arguments)),
         Command::RankExec(arguments) => ("scr rank-exec", run::rank_exec::main(arguments)),
+        Command::Man(arguments) => ("scr man", generate::man(Commands::command(), arguments)),
+        Command::Completions(arguments) => {
+            ("scr completions", generate::completions(&mut Commands::command(), arguments))
+        }
+        Command::DefaultConfig => ("scr default-config", generate::default_config()),
     };
     ExitCode::from(result.unwrap_or_else(|error| {
         output::complain(name, &error);
@@ -105,7 +120,6 @@ fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

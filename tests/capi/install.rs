@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The installed tree: what programs find in it, and that it can be moved.
 
-use scr_tests::program::{Language, choice, library, python, root, scr, single_library, succeed};
+use scr_tests::program::{
+    Language, Program, choice, library, python, root, scr, single_library, succeed,
+};
 use scr_tests::skip;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -92,6 +94,65 @@ fn every_header_is_installed() {
         let committed = std::fs::read(root().join("include").join(name)).expect(name);
         assert_eq!(std::fs::read(tree.join("include").join(name)).ok(), Some(committed), "{name}");
     }
+}
+
+/// The commands that `scr --help` names.
+fn commands() -> Vec<String> {
+    let help = String::from_utf8(succeed(Command::new(scr()).arg("--help")).stdout).expect("UTF-8");
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = listed.take_while(|line| !line.is_empty()).filter_map(|line| {
+        line.strip_prefix("  ").filter(|line| !line.starts_with(' '))?.split(' ').next()
+    });
+    names.filter(|name| *name != "help").map(str::to_string).collect()
+}
+
+#[test]
+fn every_command_has_its_page_and_is_completed() {
+    let place = tempfile::tempdir().expect("a directory");
+    let share = install(place.path()).join("share");
+    let read = |path: &str| {
+        std::fs::read_to_string(share.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    let scripts = [
+        "bash-completion/completions/scr",
+        "zsh/site-functions/_scr",
+        "fish/vendor_completions.d/scr.fish",
+    ]
+    .map(read);
+    let whole = read("man/man1/scr.1");
+    let commands = commands();
+    assert!(commands.len() >= 8, "{commands:?}");
+    for command in &commands {
+        let page = read(&format!("man/man1/scr-{command}.1"));
+        assert!(page.contains("\n.SH NAME\n"), "{page}");
+        let reference = format!("scr\\-{}(1)", command.replace('-', "\\-"));
+        assert!(whole.contains(&reference), "{reference} is not in {whole}");
+        assert!(scripts.iter().all(|script| script.contains(command.as_str())), "{command}");
+    }
+    // By SCR's names too, and no page for what is not for people.
+    for name in ["run", "index", "print"] {
+        assert_eq!(
+            read(&format!("man/man1/scr_{name}.1")),
+            read(&format!("man/man1/scr-{name}.1"))
+        );
+    }
+    let pages = tree(&share.join("man/man1"));
+    assert_eq!(pages.len(), 1 + 1 + commands.len() + 3, "{pages:?}");
+    succeed(Command::new("bash").arg("-n").arg(share.join("bash-completion/completions/scr")));
+}
+
+#[test]
+fn the_installed_configuration_changes_nothing() {
+    let place = tempfile::tempdir().expect("a directory");
+    let file = install(place.path()).join("share/scr/scr.conf");
+    let text = std::fs::read_to_string(&file).expect("scr.conf");
+    assert_eq!(text, scr_core::config::template());
+    let program = Program::compile_single("tests/capi/life.c");
+    let mut job = program.alone_in(program.place());
+    job.envs([("SCR_CACHE_BYPASS", "0"), ("SCR_CACHE_SIZE", "3")]);
+    let output = succeed(job.env("SCR_CONF_FILE", &file).arg("write"));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(!said.contains("scr.conf"), "{said}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod parameter;
 mod report;
 mod resolve;
 pub mod table;
+mod template;
 mod values;
 
 pub use call::Request;
@@ -24,6 +25,7 @@ pub use layers::{Layers, Setting};
 pub use manual::manual;
 pub use parameter::{Field, Kind, Origin, Parameter, Section, Status};
 pub use report::Notice;
+pub use template::template;
 
 use std::collections::BTreeMap;
 use std::fmt;
