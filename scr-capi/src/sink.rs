@@ -50,8 +50,17 @@ impl Lines {
 
 impl Sink for Lines {
     fn tell(&self, event: &Event) {
-        self.say(event.level, &event.text);
+        self.say(event.level, &format!("{}{}", event.text, measured(event)));
     }
+}
+
+/// How much it was, and how fast, where that is known.
+fn measured(event: &Event) -> String {
+    let (Some(seconds), Some(bytes)) = (event.seconds, event.bytes) else { return String::new() };
+    let mib = bytes as f64 / f64::from(1 << 20);
+    let files = event.files.map_or(String::new(), |files| format!(" in {files} file(s)"));
+    let rate = if seconds > 0.0 { format!(", {:.1} MiB/s", mib / seconds) } else { String::new() };
+    format!(" [{mib:.1} MiB{files}{rate}]")
 }
 
 /// Whether an event of `level` is printed at this `SCR_DEBUG`.
@@ -79,6 +88,26 @@ mod tests {
             Lines { rank: None, ..lines }.line(Level::Warning, "a"),
             format!("SCR {VERSION} WARNING: rank -1 on n7: a\n")
         );
+    }
+
+    #[test]
+    fn what_was_measured_is_told() {
+        let mut event = Event {
+            unix_seconds: 0.0,
+            kind: scr_core::event::EventKind::FlushSuccess,
+            level: Level::Note,
+            text: String::new(),
+            dataset: None,
+            name: None,
+            seconds: Some(0.5),
+            bytes: Some(3 << 20),
+            files: Some(4),
+        };
+        assert_eq!(measured(&event), " [3.0 MiB in 4 file(s), 6.0 MiB/s]");
+        (event.seconds, event.files) = (Some(0.0), None);
+        assert_eq!(measured(&event), " [3.0 MiB]");
+        event.bytes = None;
+        assert_eq!(measured(&event), "");
     }
 
     #[test]

@@ -27,6 +27,9 @@ use std::sync::Arc;
 
 use super::cache::NodeReader;
 
+/// Why a dataset cannot be used of which some files are gone already.
+pub const DELETING: &str = "its deletion did not end";
+
 /// Longest name that file systems allow.
 const NAME_MAX: usize = 255;
 
@@ -358,14 +361,19 @@ impl Prefix {
         self.refresh_index().map(|_| ())
     }
 
-    /// Removes a dataset with its files.
+    /// Removes a dataset with its files. Stopped on the way, it is no restart point any more, and can be ended by another
+    /// call.
     pub fn delete(&self, dataset: &DatasetHeader) -> Result<()> {
         // Only then are the files under these names its own.
-        let owns = self.summary(dataset)?.is_some_and(|summary| {
-            matches!(summary.state, PrefixState::Flushed | PrefixState::Failed { .. })
-        });
-        let maps = if owns { self.maps(dataset)? } else { Vec::new() };
-        self.store.remove(&self.summary_path(dataset))?;
+        let owns = |state: &PrefixState| {
+            matches!(state, PrefixState::Flushed | PrefixState::Failed { .. })
+        };
+        let mut maps = Vec::new();
+        if let Some(summary) = self.summary(dataset)?.filter(|summary| owns(&summary.state)) {
+            let state = PrefixState::Failed { reason: DELETING.into() };
+            self.publish_summary(&Summary { state, ..summary })?;
+            maps = self.maps(dataset)?;
+        }
         for map in maps {
             NodeReader::open(&*self.store, &map)?.sections(&mut |section| {
                 for file in &section.files {
@@ -374,6 +382,7 @@ impl Prefix {
                 Ok(true)
             })?;
         }
+        self.store.remove(&self.summary_path(dataset))?;
         self.store.remove_tree(&self.dataset_dir(dataset))?;
         self.refresh_index().map(|_| ())
     }

@@ -397,7 +397,7 @@ impl Session {
         });
         let seconds = (self.job.host.clock.monotonic().saturating_sub(open.started)).as_secs_f64();
         let text = format!(
-            "dataset {} ({}) committed as {}",
+            "dataset {} ({}) committed as {} in {seconds:.3} s",
             header.id, header.name, protected.place.scheme
         );
         let kind =

@@ -3,6 +3,7 @@
 
 use crate::error::Result;
 use crate::event::{EventKind, Level};
+use crate::exec::prefix::DELETING;
 use crate::exec::{Job, scr3};
 use crate::format::current::{ChosenBy, Current};
 use crate::format::scr3::{Dataset, Index};
@@ -25,6 +26,14 @@ pub(super) fn look_at_prefix(job: &Job) -> Result<Found> {
     let (mut summaries, unreadable) = prefix.summaries()?;
     for error in unreadable {
         job.host.tell(EventKind::Message, Level::Warning, format!("left aside: {error:#}"));
+    }
+    for summary in &summaries {
+        if matches!(&summary.state, PrefixState::Failed { reason } if reason == DELETING)
+            && let Err(error) = prefix.delete(&summary.dataset)
+        {
+            let text = format!("dataset {} is not gone yet: {error:#}", summary.dataset.id);
+            job.host.tell(EventKind::Message, Level::Warning, text);
+        }
     }
     for summary in &mut summaries {
         if !matches!(summary.state, PrefixState::Flushing { .. }) {

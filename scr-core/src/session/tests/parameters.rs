@@ -158,6 +158,28 @@ fn a_purge_of_the_prefix_takes_what_the_index_lists() {
 }
 
 #[test]
+fn a_deletion_that_was_stopped_is_ended_by_the_next_launch() {
+    let machine = Machine::new(2);
+    let settings = [("SCR_CACHE_BYPASS", "1")];
+    machine.launch(&[0, 1], &settings, |session, rank, _| {
+        checkpoint_in(session, &machine, rank, "a");
+        checkpoint_in(session, &machine, rank, "b");
+        if rank == 0 {
+            // As if rank 0 had died after the first file.
+            let mut summary = session.named("b").unwrap();
+            summary.state = PrefixState::Failed { reason: crate::exec::prefix::DELETING.into() };
+            session.job.prefix.publish_summary(&summary).unwrap();
+            machine.shared.remove(Path::new("/prefix/b/0")).unwrap();
+        }
+    });
+    machine.launch(&[0, 1], &settings, |session, _, _| {
+        assert_eq!(listed(session), ["a"]);
+        assert_eq!(found(session).as_deref(), Some("a"));
+    });
+    assert!(!exists(&machine.shared, Path::new("/prefix/b")).unwrap());
+}
+
+#[test]
 fn what_is_later_than_the_current_one_leaves_the_index() {
     let machine = Machine::new(2);
     let settings = [("SCR_CACHE_BYPASS", "1"), ("SCR_DROP_AFTER_CURRENT", "1")];
