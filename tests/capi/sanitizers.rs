@@ -4,7 +4,7 @@
 //!
 //! The library is not instrumented: AddressSanitizer sees its calls of malloc and of string functions, Valgrind sees all.
 
-use scr_tests::program::{Program, choice, library, succeed};
+use scr_tests::program::{Program, choice, succeed};
 use scr_tests::skip;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -87,13 +87,12 @@ fn without_mpi_sanitizers_find_nothing() {
 }
 
 /// The stacks that LeakSanitizer shows, of what was allocated below a function of libscr.
+///
+/// By names of functions: an address in a plugin that MPI has unloaded is taken for one in the library that lies before it.
 fn lost_by_libscr(report: &str) -> Vec<String> {
     let stacks = report.split("\n\n").filter(|stack| stack.contains(" leak of "));
-    let library = library().join("libscr.so");
     let is_ours = |stack: &&str| {
-        [&*library.to_string_lossy(), "libscr.so", " in scr::", "scr_core::"]
-            .iter()
-            .any(|name| stack.contains(name))
+        [" in SCR_", " in scr_", " in scr::", "scr_core::"].iter().any(|name| stack.contains(name))
     };
     stacks.filter(is_ours).map(str::to_string).collect()
 }
