@@ -314,7 +314,10 @@ fn superseded(job: &Job, dataset: &DatasetHeader, cargo: &Cargo) -> Result<Vec<D
             Ok(taken || exists(&*prefix.store, &file.name.under(prefix.root()))?)
         })
     };
-    let taken = agree(world, taken)?;
+    // Of a dataset that failed, or whose deletion did not end, files may be gone: its names count, there or not. Else the
+    // end of that deletion would take the new files.
+    let failed = if job.is_first() { has_failed(job) } else { Ok(false) };
+    let taken = agree(world, taken.and_then(|taken| Ok(taken || failed?)))?;
     if all(world, !taken)? {
         return Ok(Vec::new());
     }
@@ -339,6 +342,12 @@ fn superseded(job: &Job, dataset: &DatasetHeader, cargo: &Cargo) -> Result<Vec<D
     Ok(union(world, &losers)?.into_iter().collect())
 }
 
+/// Whether the prefix has a dataset that failed.
+fn has_failed(job: &Job) -> Result<bool> {
+    let summaries = job.prefix.summaries()?.0;
+    Ok(summaries.iter().any(|summary| matches!(summary.state, PrefixState::Failed { .. })))
+}
+
 /// The name of a file in the prefix, the dataset it belongs to, and whether that is newer than the one being flushed.
 type OldName = (RelPath, DatasetIdentity, bool);
 
@@ -348,14 +357,17 @@ fn old_names(job: &Job, dataset: &DatasetHeader) -> Result<Vec<(usize, OldName)>
     let (first, step) = (job.topology.index as usize, job.topology.count as usize);
     let mut names = Vec::new();
     for Summary { dataset: old, state, .. } in prefix.summaries()?.0 {
-        if state != PrefixState::Flushed || old.identity == dataset.identity {
+        let is_good = state == PrefixState::Flushed;
+        let owns = is_good || matches!(state, PrefixState::Failed { .. });
+        if !owns || old.identity == dataset.identity {
             continue;
         }
         for map in prefix.maps(&old)?.into_iter().skip(first).step_by(step) {
             super::cache::NodeReader::open(&*prefix.store, &map)?.sections(&mut |section| {
                 for file in section.files {
                     let to = meeting(&*job.topology.world, &file.name);
-                    names.push((to, (file.name, old.identity, old.age() > dataset.age())));
+                    let is_newer = is_good && old.age() > dataset.age();
+                    names.push((to, (file.name, old.identity, is_newer)));
                 }
                 Ok(true)
             })?;

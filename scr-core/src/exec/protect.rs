@@ -23,7 +23,7 @@ use crate::format::state::Phase;
 use crate::format::{self, DatasetHeader, FileEntry, Place, Scheme};
 use crate::id::RelPath;
 use crate::sabotage::{self, Fault};
-use crate::store::{Access, Durability, File, Store, publish_with};
+use crate::store::{Access, Durability, File, Metadata, Store, publish_with};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -97,18 +97,23 @@ pub fn look_up(store: &dyn Store, dir: &Path, names: &BTreeSet<RelPath>) -> Resu
                 let text = format!("{} is a directory", name.under(dir).display());
                 return Err(Error::new(ErrorKind::Invalid, text));
             }
-            Ok(FileEntry {
-                name: name.clone(),
-                size_bytes: found.size_bytes,
-                mode: found.mode,
-                uid: found.uid,
-                gid: found.gid,
-                accessed_unix_nanos: found.accessed_unix_nanos,
-                modified_unix_nanos: found.modified_unix_nanos,
-                inode: found.inode,
-            })
+            Ok(entry(name, &found))
         })
         .collect()
+}
+
+/// A file as it was found.
+pub(super) fn entry(name: &RelPath, found: &Metadata) -> FileEntry {
+    FileEntry {
+        name: name.clone(),
+        size_bytes: found.size_bytes,
+        mode: found.mode,
+        uid: found.uid,
+        gid: found.gid,
+        accessed_unix_nanos: found.accessed_unix_nanos,
+        modified_unix_nanos: found.modified_unix_nanos,
+        inode: found.inode,
+    }
 }
 
 /// Protects and commits a dataset.

@@ -7,6 +7,7 @@
 
 use super::Job;
 use super::prefix::Prefix;
+use super::protect::entry;
 use super::topology::broadcast;
 use super::wire::{pack, unpack};
 use crate::codec::checksum::Hasher;
@@ -192,16 +193,7 @@ fn check_file(prefix: &Prefix, file: &File, opened: &Opened) -> Result<FileEntry
     let path = file.name.under(prefix.root());
     let corrupt = |text: &str| Error::new(ErrorKind::Corrupt, format!("{} {text}", path.display()));
     let found = prefix.store.metadata(&path)?;
-    let entry = FileEntry {
-        name: file.name.clone(),
-        size_bytes: found.size_bytes,
-        mode: found.mode,
-        uid: found.uid,
-        gid: found.gid,
-        accessed_unix_nanos: found.accessed_unix_nanos,
-        modified_unix_nanos: found.modified_unix_nanos,
-        inode: found.inode,
-    };
+    let entry = entry(&file.name, &found);
     if sabotage::active(Fault::TrustScr3Files) {
         return Ok(entry);
     }

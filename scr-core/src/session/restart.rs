@@ -283,12 +283,9 @@ impl Session {
         let rel = route::route(&self.job.config.prefix, &self.job.host.directory, name).ok();
         let base = name.file_name();
         // A file that ranks share is listed with one of them: where all may read all, its whole name is enough.
-        let is_for_all = match taken.location {
-            Location::Scr3 => true,
-            Location::Prefix | Location::Cache => taken.dir == self.job.config.prefix,
-        };
+        let is_in_place = taken.dir == self.job.config.prefix;
         let is_shared = match &rel {
-            Some(rel) if is_for_all => exists(&*self.job.prefix.store, &rel.under(&taken.dir))?,
+            Some(rel) if is_in_place => exists(&*self.job.prefix.store, &rel.under(&taken.dir))?,
             _ => false,
         };
         // SCR's old interface finds files by their last component; whole names come first.
@@ -299,11 +296,7 @@ impl Session {
             same.next().filter(|_| same.next().is_none()).map(|f| f.name.clone())
         });
         let path = found.ok_or_else(not_there)?.under(&taken.dir);
-        let store = match taken.location {
-            Location::Scr3 => &self.job.prefix.store,
-            Location::Prefix if taken.dir == self.job.config.prefix => &self.job.prefix.store,
-            Location::Cache | Location::Prefix => &self.job.cache.store,
-        };
+        let store = if is_in_place { &self.job.prefix.store } else { &self.job.cache.store };
         if exists(&**store, &path)? { Ok(path) } else { Err(not_there()) }
     }
 

@@ -180,6 +180,40 @@ fn a_deletion_that_was_stopped_is_ended_by_the_next_launch() {
 }
 
 #[test]
+fn the_end_of_a_deletion_spares_who_took_the_names_since() {
+    let machine = Machine::new(2);
+    for bypass in ["0", "1"] {
+        let settings =
+            [("SCR_CACHE_BYPASS", bypass), ("SCR_FLUSH", "1"), ("SCR_PREFIX_PURGE", "1")];
+        machine.launch(&[0, 1], &settings, |session, rank, _| {
+            let write = |session: &mut Session, name: &str| {
+                session.start_output(Some(name), CHECKPOINT).unwrap();
+                put(session, &machine, rank, &format!("latest/{rank}"), name);
+                assert_eq!(session.complete_output(true).unwrap(), Outcome::Committed);
+            };
+            write(session, "a");
+            if rank == 0 {
+                // As if the deletion had failed when all files were gone.
+                let mut summary = session.named("a").unwrap();
+                summary.state =
+                    PrefixState::Failed { reason: crate::exec::prefix::DELETING.into() };
+                session.job.prefix.publish_summary(&summary).unwrap();
+                for rank in 0..2 {
+                    let file = format!("/prefix/latest/{rank}");
+                    machine.shared.remove(Path::new(&file)).unwrap();
+                }
+            }
+            session.should_exit().unwrap();
+            write(session, "b");
+        });
+        machine.local.iter().for_each(Mem::wipe);
+        machine.launch(&[0, 1], &[("SCR_FETCH_BYPASS", "1")], |session, _, _| {
+            assert_eq!(found(session).as_deref(), Some("b"), "bypass {bypass}");
+        });
+    }
+}
+
+#[test]
 fn what_is_later_than_the_current_one_leaves_the_index() {
     let machine = Machine::new(2);
     let settings = [("SCR_CACHE_BYPASS", "1"), ("SCR_DROP_AFTER_CURRENT", "1")];
