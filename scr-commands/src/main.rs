@@ -8,6 +8,7 @@ mod explain;
 mod files;
 mod generate;
 mod halt;
+mod hostlist;
 mod index;
 mod launcher;
 mod output;
@@ -63,6 +64,8 @@ enum Command {
     Halt(halt::Arguments),
     /// Show a record
     Print(print::Arguments),
+    /// Reckon with lists of nodes: expand, compress, count, subtract
+    Hostlist(hostlist::command::Arguments),
     /// Kill a virtual node of a run, with all it has
     KillNode(run::kill_node::Arguments),
     /// Bring a killed virtual node back, empty
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => ("scr verify", verify::main(arguments)),
         Command::Halt(arguments) => ("scr halt", halt::main(arguments)),
         Command::Print(arguments) => ("scr print", print::main(arguments)),
+        Command::Hostlist(arguments) => ("scr hostlist", hostlist::command::main(arguments)),
         Command::KillNode(arguments) => ("scr kill-node", run::kill_node::kill(arguments)),
         Command::RestoreNode(arguments) => ("scr restore-node", run::kill_node::restore(arguments)),
         Command::RankExec(arguments) => ("scr rank-exec", run::rank_exec::main(arguments)),
