@@ -1,30 +1,70 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Resource managers: which nodes an allocation has, and which of them are down. One file each.
+//! Resource managers: which nodes an allocation has, which of them are down, and how programs get to them. One file each.
 
 pub(crate) mod local;
+pub(crate) mod slurm;
 
+use crate::environment::variable;
 use scr_core::Result;
 use scr_core::id::NodeName;
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 
 /// Who knows the nodes of an allocation.
 pub(crate) trait ResourceManager: std::fmt::Debug {
     /// What it is, for messages.
-    fn describe(&self) -> &'static str;
+    fn describe(&self) -> String;
+
+    /// The allocation, as the library names it too.
+    fn job_id(&self) -> &str;
 
     /// All nodes of the allocation in its order; those beyond what a launch needs are spares.
     fn nodes(&self) -> Vec<NodeName>;
 
-    /// The nodes that cannot be used.
+    /// The nodes that cannot be used, as far as the manager knows.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`](scr_core::ErrorKind::Refused) when there is no such allocation any more, or no answer.
     fn down(&self) -> Result<BTreeSet<NodeName>>;
 
     /// When the allocation ends, in seconds since 1970, where known.
     fn end_unix_seconds(&self) -> Option<u64>;
+
+    /// The ids of this user's jobs that are not over; `None` where nobody knows.
+    fn live_jobs(&self) -> Result<Option<BTreeSet<String>>>;
+
+    /// How programs get to its nodes.
+    fn reach(&self) -> &dyn Reach;
 }
 
-/// Reads a list of node names separated by commas or blanks (`SCR_EXCLUDE_NODES`).
-pub(crate) fn parse_node_list(text: &str) -> BTreeSet<NodeName> {
-    text.split([',', ' ', '\t', '\n']).filter(|name| !name.is_empty()).map(NodeName::new).collect()
+/// How programs are started on nodes.
+pub(crate) trait Reach: std::fmt::Debug {
+    /// What it is, for messages.
+    fn describe(&self) -> &'static str;
+
+    /// Command lines that together start `program` once on each of `nodes`. What is written to the standard input of a
+    /// line reaches all its nodes, and what they print comes out of its standard output.
+    fn command_lines(&self, nodes: &[NodeName], program: &[OsString]) -> Vec<Vec<OsString>>;
+}
+
+/// The manager of the allocation that this process is in, if it is in one.
+///
+/// # Errors
+/// [`ErrorKind::Misuse`](scr_core::ErrorKind::Misuse) when the environment cannot be understood.
+pub(crate) fn around() -> Result<Option<Box<dyn ResourceManager>>> {
+    let slurm = slurm::Slurm::around(&variable)?;
+    Ok(slurm.map(|slurm| Box::new(slurm) as Box<dyn ResourceManager>))
+}
+
+/// Writes a list of nodes in Slurm's short form.
+pub(crate) fn compress<'a>(nodes: impl IntoIterator<Item = &'a NodeName>) -> String {
+    let names: Vec<&str> = nodes.into_iter().map(NodeName::as_str).collect();
+    crate::hostlist::compress(&names)
+}
+
+/// Reads a list of node names (`SCR_EXCLUDE_NODES`), in Slurm's short form or separated by commas or blanks.
+pub(crate) fn parse_node_list(text: &str) -> Result<BTreeSet<NodeName>> {
+    Ok(crate::hostlist::parse(text)?.into_iter().map(NodeName::new).collect())
 }
 
 #[cfg(test)]
@@ -33,9 +73,15 @@ mod tests {
 
     #[test]
     fn node_lists_are_separated_by_commas_or_blanks() {
-        let cases = [("", 0), ("node1", 1), ("node1,node2", 2), (" node1, node2 node1 ", 2)];
+        let cases = [
+            ("", 0),
+            ("node1", 1),
+            ("node1,node2", 2),
+            (" node1, node2 node1 ", 2),
+            ("n[1-3],m", 4),
+        ];
         for (text, expected) in cases {
-            assert_eq!(parse_node_list(text).len(), expected, "{text:?}");
+            assert_eq!(parse_node_list(text).unwrap().len(), expected, "{text:?}");
         }
     }
 }

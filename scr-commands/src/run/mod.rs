@@ -32,6 +32,7 @@ use scr_core::format::lease::{Lease, LeaseState};
 use scr_core::id::NodeName;
 use scr_core::{Context, Error, ErrorKind, Result};
 use signal_hook::iterator::Signals;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -110,6 +111,7 @@ struct Supervisor<'a> {
     arguments: &'a Arguments,
     clock: &'a dyn Clock,
     launcher: Box<dyn Launcher>,
+    excluded: BTreeSet<NodeName>,
     prefix: Prefix,
     directory: RunDirectory,
     run: Run,
@@ -154,6 +156,7 @@ impl<'a> Supervisor<'a> {
             arguments,
             clock,
             launcher,
+            excluded: parse_node_list(&arguments.exclude_nodes)?,
             prefix: Prefix::new(&prefix),
             directory,
             run,
@@ -333,8 +336,8 @@ impl<'a> Supervisor<'a> {
     }
 
     fn manager(&self) -> Local<'_> {
-        let excluded = parse_node_list(&self.arguments.exclude_nodes);
-        Local::new(&self.directory, self.run.nodes, excluded, self.arguments.end_time)
+        let excluded = self.excluded.clone();
+        Local::new(&self.directory, &self.run, excluded, self.arguments.end_time)
     }
 
     fn caches(&self) -> Vec<PathBuf> {

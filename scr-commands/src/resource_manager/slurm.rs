@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Slurm, 20.11 and newer.
+//!
+//! What the environment says was true when the allocation began: `SLURM_JOB_NODELIST` keeps nodes that have failed since,
+//! and there is no end time before 23.02. So Slurm is asked: the nodes that a `--no-kill` job has lost are those of the
+//! environment that `scontrol` no longer names.
+
+use super::{Reach, ResourceManager, compress};
+use crate::ask::ask;
+use crate::{hostlist, time};
+use jiff::tz::TimeZone;
+use scr_core::id::NodeName;
+use scr_core::{Context, Error, ErrorKind, Result};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::time::Duration;
+
+/// How long Slurm's controller may take to answer: on a busy machine it takes seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The name of the steps that carry our agents.
+pub(crate) const AGENT_STEP: &str = "scr-agent";
+
+/// An allocation of Slurm.
+#[derive(Clone, Debug)]
+pub(crate) struct Slurm {
+    job_id: String,
+    nodes: Vec<NodeName>,
+}
+
+/// What `scontrol show job` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Job {
+    state: String,
+    nodes: Vec<NodeName>,
+    end_unix_seconds: Option<u64>,
+}
+
+/// A job step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JobStep {
+    /// Its id: `job.step`.
+    pub(crate) id: String,
+    /// What it is called.
+    pub(crate) name: String,
+    /// The host on which its srun runs.
+    pub(crate) srun_host: String,
+    /// The srun that started it.
+    pub(crate) srun_pid: i32,
+}
+
+impl Slurm {
+    /// The allocation that this process is in, if `variable` tells of one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Misuse`] when its node list cannot be understood.
+    pub(crate) fn around(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>> {
+        let either = |a: &str, b: &str| variable(a).or_else(|| variable(b));
+        let Some(job_id) = either("SLURM_JOB_ID", "SLURM_JOBID") else { return Ok(None) };
+        let Some(list) = either("SLURM_JOB_NODELIST", "SLURM_NODELIST") else { return Ok(None) };
+        let nodes = names(&list).context(|| "read SLURM_JOB_NODELIST")?;
+        Ok(Some(Self { job_id, nodes }))
+    }
+
+    fn job(&self) -> Result<Job> {
+        let text = ask(&["scontrol", "--oneliner", "show", "job", &self.job_id], PATIENCE)?;
+        let job = parse_job(&text, &time::local());
+        job.ok_or_else(|| {
+            Error::new(ErrorKind::Refused, format!("no job {} in Slurm", self.job_id))
+        })
+    }
+
+    /// The steps of the job that run now.
+    pub(crate) fn steps(&self) -> Result<Vec<JobStep>> {
+        match ask(&["scontrol", "--oneliner", "show", "step", &self.job_id], PATIENCE) {
+            Ok(text) => Ok(text.lines().filter_map(parse_step).collect()),
+            // That is how scontrol says that there are none.
+            Err(error) if error.to_string().contains("not found") => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Ends a step.
+pub(crate) fn end_step(id: &str) -> Result<()> {
+    ask(&["scancel", id], PATIENCE).map(drop)
+}
+
+/// Sends a signal to every task of a step.
+pub(crate) fn signal_step(id: &str, signal: i32) -> Result<()> {
+    ask(&["scancel", &format!("--signal={signal}"), id], PATIENCE).map(drop)
+}
+
+impl ResourceManager for Slurm {
+    fn describe(&self) -> String {
+        format!("Slurm job {}", self.job_id)
+    }
+
+    fn job_id(&self) -> &str {
+        &self.job_id
+    }
+
+    fn nodes(&self) -> Vec<NodeName> {
+        self.nodes.clone()
+    }
+
+    fn down(&self) -> Result<BTreeSet<NodeName>> {
+        let job = self.job()?;
+        if job.state != "RUNNING" {
+            let text = format!("job {} is no longer running: {}", self.job_id, job.state);
+            return Err(Error::new(ErrorKind::Refused, text));
+        }
+        let mut down: BTreeSet<_> = self.nodes.iter().cloned().collect();
+        job.nodes.iter().for_each(|node| {
+            down.remove(node);
+        });
+        let list = compress(&self.nodes);
+        let states = ask(&["sinfo", "-h", "-N", "-n", &list, "-o", "%N %T"], PATIENCE)?;
+        down.extend(parse_down(&states));
+        Ok(down)
+    }
+
+    fn end_unix_seconds(&self) -> Option<u64> {
+        self.job().ok()?.end_unix_seconds
+    }
+
+    fn live_jobs(&self) -> Result<Option<BTreeSet<String>>> {
+        let user = rustix::process::getuid().as_raw().to_string();
+        let text = ask(&["squeue", "-h", "-a", "-u", &user, "-o", "%A"], PATIENCE)?;
+        Ok(Some(text.split_whitespace().map(str::to_string).collect()))
+    }
+
+    fn reach(&self) -> &dyn Reach {
+        self
+    }
+}
+
+impl Reach for Slurm {
+    fn describe(&self) -> &'static str {
+        "a job step"
+    }
+
+    fn command_lines(&self, nodes: &[NodeName], program: &[OsString]) -> Vec<Vec<OsString>> {
+        let count = nodes.len();
+        let options = [
+            format!("--jobid={}", self.job_id),
+            format!("--job-name={AGENT_STEP}"),
+            format!("--nodelist={}", compress(nodes)),
+            format!("--nodes={count}"),
+            format!("--ntasks={count}"),
+            "--ntasks-per-node=1".to_string(),
+            "--cpus-per-task=1".to_string(),
+            "--distribution=cyclic".to_string(),
+            // The application's step and ours must not wait for each other, nor die of each other's nodes.
+            "--overlap".to_string(),
+            "--mem=0".to_string(),
+            "--no-kill".to_string(),
+            "--kill-on-bad-exit=0".to_string(),
+            "--wait=0".to_string(),
+            "--mpi=none".to_string(),
+            "--cpu-bind=none".to_string(),
+            "--input=all".to_string(),
+            "--output=all".to_string(),
+            "--unbuffered".to_string(),
+            "--export=ALL".to_string(),
+        ];
+        let options = options.into_iter().map(OsString::from);
+        let line = std::iter::once(OsString::from("srun")).chain(options);
+        vec![line.chain(program.iter().cloned()).collect()]
+    }
+}
+
+fn names(list: &str) -> Result<Vec<NodeName>> {
+    Ok(hostlist::parse(list)?.into_iter().map(NodeName::new).collect())
+}
+
+/// The value of ` name=` in a line of scontrol; values that hold blanks come out short.
+fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// Reads what `scontrol --oneliner show job` prints.
+fn parse_job(text: &str, zone: &TimeZone) -> Option<Job> {
+    // The job's name comes before everything else and may hold what looks like a field.
+    let line = text.lines().find(|line| line.contains("JobState="))?;
+    let rest = &line[line.rfind("JobState=")?..];
+    let list = field(rest, "NodeList").filter(|list| !list.starts_with('('));
+    Some(Job {
+        state: field(rest, "JobState")?.to_string(),
+        nodes: list.map_or(Ok(Vec::new()), names).ok()?,
+        end_unix_seconds: field(rest, "EndTime").and_then(|t| time::parse(t, zone).ok()),
+    })
+}
+
+/// Reads a line of `scontrol --oneliner show step`.
+fn parse_step(line: &str) -> Option<JobStep> {
+    let (srun_host, srun_pid) = field(line, "SrunHost:Pid")?.rsplit_once(':')?;
+    Some(JobStep {
+        id: field(line, "StepId")?.to_string(),
+        name: field(line, "Name").unwrap_or_default().to_string(),
+        srun_host: srun_host.to_string(),
+        srun_pid: srun_pid.parse().ok()?,
+    })
+}
+
+/// The nodes that Slurm itself has given up, from lines of name and state.
+fn parse_down(text: &str) -> impl Iterator<Item = NodeName> {
+    let nodes = text.lines().filter_map(|line| line.split_once(' '));
+    let is_down = |state: &str| {
+        // Marks at the end say more of a state: `*` does not answer, `$` is reserved, ...
+        let state = state.trim().trim_end_matches(|c: char| !c.is_ascii_alphabetic());
+        matches!(state, "down" | "error" | "unknown" | "powered_down" | "powering_down")
+    };
+    nodes.filter(move |(_, state)| is_down(state)).map(|(node, _)| NodeName::new(node))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node_names(list: &str) -> Vec<NodeName> {
+        names(list).unwrap()
+    }
+
+    #[test]
+    fn an_allocation_is_found_by_its_variables() {
+        let around = |variables: &[(&str, &str)]| {
+            Slurm::around(&|name| {
+                variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_string())
+            })
+        };
+        let found = around(&[("SLURM_JOB_ID", "7"), ("SLURM_JOB_NODELIST", "n[1-3]")]).unwrap();
+        let found = found.unwrap();
+        assert_eq!((found.job_id(), found.nodes()), ("7", node_names("n1,n2,n3")));
+        assert!(around(&[("SLURM_JOBID", "7"), ("SLURM_NODELIST", "n1")]).unwrap().is_some());
+        assert!(around(&[("SLURM_JOB_ID", "7")]).unwrap().is_none());
+        assert!(around(&[]).unwrap().is_none());
+        assert!(around(&[("SLURM_JOB_ID", "7"), ("SLURM_JOB_NODELIST", "n[1-")]).is_err());
+    }
+
+    #[test]
+    fn a_job_is_read_as_scontrol_prints_it() {
+        let start = "JobId=1 JobName=a b NodeList=x JobState=odd UserId=root(0) ";
+        let cases = [
+            (
+                "JobState=RUNNING Reason=None EndTime=2026-01-31T12:00:00 ReqNodeList=n[1-9] \
+                 ExcNodeList=(null) NodeList=n[1-2,4] BatchHost=n1",
+                Some(("RUNNING", "n1,n2,n4", Some(1_769_860_800))),
+            ),
+            (
+                "JobState=PENDING Reason=BeginTime EndTime=Unknown NodeList=(null)",
+                Some(("PENDING", "", None)),
+            ),
+            ("JobState=COMPLETING EndTime=None", Some(("COMPLETING", "", None))),
+            ("no such job", None),
+        ];
+        for (text, expected) in cases {
+            let text = if expected.is_some() { format!("{start}{text}\n") } else { text.into() };
+            let job = parse_job(&text, &TimeZone::UTC);
+            let expected = expected.map(|(state, nodes, end_unix_seconds)| Job {
+                state: state.into(),
+                nodes: node_names(nodes),
+                end_unix_seconds,
+            });
+            assert_eq!(job, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn steps_are_known_by_the_srun_that_started_them() {
+        let line = "StepId=1.0 UserId=0 StartTime=2026-11-21T17:15:14 State=RUNNING \
+                    NodeList=node[1-2] Name=sleep Network=(null) Dist=Cyclic SrunHost:Pid=head:97";
+        let step = parse_step(line).unwrap();
+        let expected = JobStep {
+            id: "1.0".into(),
+            name: "sleep".into(),
+            srun_host: "head".into(),
+            srun_pid: 97,
+        };
+        assert_eq!(step, expected);
+        assert_eq!(parse_step("Job step 1. not found"), None);
+        assert_eq!(
+            parse_step("StepId=1.batch Name=batch SrunHost:Pid=(null):0"),
+            Some(JobStep {
+                id: "1.batch".into(),
+                name: "batch".into(),
+                srun_host: "(null)".into(),
+                srun_pid: 0,
+            })
+        );
+    }
+
+    #[test]
+    fn nodes_that_slurm_gave_up_are_down() {
+        let text = "a idle\nb down*\nc allocated*\nd down\ne drained\nf unknown\ng mixed$\nh powered_down~\n";
+        assert_eq!(parse_down(text).collect::<Vec<_>>(), node_names("b,d,f,h"));
+        assert_eq!(parse_down("").count(), 0);
+    }
+
+    #[test]
+    fn one_step_starts_a_program_on_every_node() {
+        let slurm = Slurm { job_id: "7".into(), nodes: node_names("n[1-9]") };
+        let lines = slurm.command_lines(&node_names("n1,n2,n4"), &["scr".into(), "x".into()]);
+        assert_eq!(lines.len(), 1);
+        let line = lines[0].join(&OsString::from(" ")).into_string().unwrap();
+        assert!(
+            line.starts_with("srun --jobid=7 --job-name=scr-agent --nodelist=n[1-2,4] "),
+            "{line}"
+        );
+        assert!(line.contains(" --nodes=3 --ntasks=3 ") && line.ends_with(" scr x"), "{line}");
+    }
+}
