@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The commands of scr: one program, also reachable by SCR's names (`scr_run`, `scr_index`, ...).
 
+mod agents;
 mod ask;
 mod caches;
 mod environment;
@@ -74,6 +75,9 @@ enum Command {
     /// Run one rank (started by scr run)
     #[command(hide = true)]
     RankExec(run::rank_exec::Arguments),
+    /// Look after one node (started by other commands)
+    #[command(hide = true)]
+    NodeAgent(agents::node::Arguments),
     /// Write the manual pages into a directory (for the installation)
     #[command(hide = true)]
     Man(generate::ManArguments),
@@ -110,6 +114,7 @@ fn main() -> ExitCode {
         Command::KillNode(arguments) => ("scr kill-node", run::kill_node::kill(arguments)),
         Command::RestoreNode(arguments) => ("scr restore-node", run::kill_node::restore(arguments)),
         Command::RankExec(arguments) => ("scr rank-exec", run::rank_exec::main(arguments)),
+        Command::NodeAgent(arguments) => ("scr node-agent", agents::node::main(arguments)),
         Command::Man(arguments) => ("scr man", generate::man(Commands::command(), arguments)),
         Command::Completions(arguments) => {
             ("scr completions", generate::completions(&mut Commands::command(), arguments))
