@@ -13,6 +13,7 @@ mod halt;
 mod hostlist;
 mod index;
 mod launcher;
+mod log;
 mod output;
 mod prefix;
 mod print;
@@ -68,6 +69,10 @@ enum Command {
     Print(print::Arguments),
     /// Reckon with lists of nodes: expand, compress, count, subtract
     Hostlist(hostlist::command::Arguments),
+    /// Write an event into SCR's log
+    LogEvent(log::command::EventArguments),
+    /// Write a transfer of files into SCR's log
+    LogTransfer(log::command::TransferArguments),
     /// Kill a virtual node of a run, with all it has
     KillNode(run::kill_node::Arguments),
     /// Bring a killed virtual node back, empty
@@ -111,6 +116,8 @@ fn main() -> ExitCode {
         Command::Halt(arguments) => ("scr halt", halt::main(arguments)),
         Command::Print(arguments) => ("scr print", print::main(arguments)),
         Command::Hostlist(arguments) => ("scr hostlist", hostlist::command::main(arguments)),
+        Command::LogEvent(arguments) => ("scr log-event", log::command::event(arguments)),
+        Command::LogTransfer(arguments) => ("scr log-transfer", log::command::transfer(arguments)),
         Command::KillNode(arguments) => ("scr kill-node", run::kill_node::kill(arguments)),
         Command::RestoreNode(arguments) => ("scr restore-node", run::kill_node::restore(arguments)),
         Command::RankExec(arguments) => ("scr rank-exec", run::rank_exec::main(arguments)),
