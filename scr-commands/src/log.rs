@@ -228,7 +228,6 @@ fn quoted(text: &str) -> String {
     text.replace('"', "'").replace(char::is_control, " ")
 }
 
-#[allow(dead_code, reason = "reading is for scr ckpt-interval")]
 impl Line {
     /// The line as text, the end of the line included; `zone` is that of the clock on the wall, which SCR writes.
     pub(crate) fn write(&self, zone: &TimeZone) -> String {
@@ -304,7 +303,6 @@ impl Line {
 }
 
 /// What a line may have.
-#[allow(dead_code, reason = "reading is for scr ckpt-interval")]
 const KEYS: [&str; 14] = [
     "host", "jobid", "event", "xfer", "from", "to", "note", "dset", "name", "secs", "bytes",
     "files", "procs", "nodes",
@@ -312,7 +310,6 @@ const KEYS: [&str; 14] = [
 
 /// The fields of a line. SCR lets commas and quotes stand in notes and paths, so these end only where a field begins that
 /// we know.
-#[allow(dead_code, reason = "reading is for scr ckpt-interval")]
 fn fields(mut text: &str) -> Vec<(&str, &str)> {
     let mut fields = Vec::new();
     while let Some((key, rest)) = text.split_once('=') {

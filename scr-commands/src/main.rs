@@ -12,6 +12,7 @@ mod generate;
 mod halt;
 mod hostlist;
 mod index;
+mod interval;
 mod launcher;
 mod log;
 mod output;
@@ -69,6 +70,8 @@ enum Command {
     Print(print::Arguments),
     /// Reckon with lists of nodes: expand, compress, count, subtract
     Hostlist(hostlist::command::Arguments),
+    /// Tell how often to write a checkpoint, from the history of a prefix
+    CkptInterval(interval::Arguments),
     /// Write an event into SCR's log
     LogEvent(log::command::EventArguments),
     /// Write a transfer of files into SCR's log
@@ -116,6 +119,7 @@ fn main() -> ExitCode {
         Command::Halt(arguments) => ("scr halt", halt::main(arguments)),
         Command::Print(arguments) => ("scr print", print::main(arguments)),
         Command::Hostlist(arguments) => ("scr hostlist", hostlist::command::main(arguments)),
+        Command::CkptInterval(arguments) => ("scr ckpt-interval", interval::main(arguments)),
         Command::LogEvent(arguments) => ("scr log-event", log::command::event(arguments)),
         Command::LogTransfer(arguments) => ("scr log-transfer", log::command::transfer(arguments)),
         Command::KillNode(arguments) => ("scr kill-node", run::kill_node::kill(arguments)),
