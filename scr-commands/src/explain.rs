@@ -77,13 +77,13 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
 
 /// One part of a dataset in a cache directory of this machine.
 #[derive(Debug)]
-struct CachedPart {
-    directory: PathBuf,
-    state: Result<PartState>,
+pub(crate) struct CachedPart {
+    pub(crate) directory: PathBuf,
+    pub(crate) state: Result<PartState>,
 }
 
 /// The parts below these cache directories that belong to the prefix, whatever the user and the job.
-fn cached(bases: &[PathBuf], prefix: &Path) -> Result<Vec<CachedPart>> {
+pub(crate) fn cached(bases: &[PathBuf], prefix: &Path) -> Result<Vec<CachedPart>> {
     let ours = prefix_directory(prefix);
     let mut parts = Vec::new();
     for base in bases {

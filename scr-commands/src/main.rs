@@ -19,10 +19,12 @@ mod output;
 mod prefix;
 mod print;
 mod process;
+mod queries;
 mod resource_manager;
 mod run;
 #[cfg(test)]
 mod samples;
+mod settings;
 mod time;
 mod verify;
 
@@ -72,6 +74,18 @@ enum Command {
     Hostlist(hostlist::command::Arguments),
     /// Tell how often to write a checkpoint, from the history of a prefix
     CkptInterval(interval::Arguments),
+    /// Tell whether a script should stop launching the job again
+    ShouldExit(queries::should_exit::Arguments),
+    /// Tell whether a halt condition forbids another launch
+    RetriesHalt(queries::retries_halt::Arguments),
+    /// Print the checkpoint in the prefix that a restart would take
+    HaveRestart(queries::have_restart::Arguments),
+    /// Tell which datasets there are, and which are only in the caches
+    FlushFile(queries::flush_file::Arguments),
+    /// Print how many nodes the last launch had
+    NodesFile(queries::nodes_file::Arguments),
+    /// Print what is known of the job around a script
+    Env(queries::env::Arguments),
     /// Write an event into SCR's log
     LogEvent(log::command::EventArguments),
     /// Write a transfer of files into SCR's log
@@ -120,6 +134,18 @@ fn main() -> ExitCode {
         Command::Print(arguments) => ("scr print", print::main(arguments)),
         Command::Hostlist(arguments) => ("scr hostlist", hostlist::command::main(arguments)),
         Command::CkptInterval(arguments) => ("scr ckpt-interval", interval::main(arguments)),
+        Command::ShouldExit(arguments) => {
+            ("scr should-exit", queries::should_exit::main(arguments))
+        }
+        Command::RetriesHalt(arguments) => {
+            ("scr retries-halt", queries::retries_halt::main(arguments))
+        }
+        Command::HaveRestart(arguments) => {
+            ("scr have-restart", queries::have_restart::main(arguments))
+        }
+        Command::FlushFile(arguments) => ("scr flush-file", queries::flush_file::main(arguments)),
+        Command::NodesFile(arguments) => ("scr nodes-file", queries::nodes_file::main(arguments)),
+        Command::Env(arguments) => ("scr env", queries::env::main(arguments)),
         Command::LogEvent(arguments) => ("scr log-event", log::command::event(arguments)),
         Command::LogTransfer(arguments) => ("scr log-transfer", log::command::transfer(arguments)),
         Command::KillNode(arguments) => ("scr kill-node", run::kill_node::kill(arguments)),
