@@ -24,7 +24,9 @@ use std::path::{Path, PathBuf};
 Examples:
   scr explain                      why the last launch in this directory restarted as it did
   scr explain --cache /tmp/node1 --cache /tmp/node2
-  scr explain --prefix /p/run1 --json")]
+  scr explain --prefix /p/run1 --json
+
+Exit status: 0 told, 1 no launch has decided anything here yet, 65 a record is damaged.")]
 pub(crate) struct Arguments {
     /// The prefix
     #[arg(short, long, env = "SCR_PREFIX", default_value = ".")]

@@ -33,7 +33,7 @@ Examples:
 
 It reads .scr/log and .scr/events.jsonl in the prefix, which jobs write with SCR_LOG_ENABLE=1,
 and counts lost nodes and launches that failed, but not the end of an allocation, a halt
-condition or a job that reached its end. docs/ckpt-interval.md says how.
+condition or a job that reached its end. docs/commands/ckpt-interval.md says how.
 
 Exit status: 0 printed, 1 the logs do not suffice (nothing is printed on stdout, the reason on
 stderr), 2 wrong usage, 65 there is no such log.")]

@@ -17,7 +17,7 @@ use crate::output::note;
 use crate::prefix::Prefix;
 use crate::time;
 use jiff::tz::TimeZone;
-use scr_core::{Context, Error, ErrorKind, Result};
+use scr_core::Result;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -197,15 +197,11 @@ impl Log {
 
     /// Appends a line, in one write. A prefix that is not there is not made.
     pub(crate) fn append(&self, unix_seconds: u64, entry: Entry) -> Result<()> {
-        let root = self.prefix.root();
-        if !store().metadata(root).context(|| "find the prefix")?.is_dir {
-            let text = format!("{} is not a directory", root.display());
-            return Err(Error::new(ErrorKind::Misuse, text));
-        }
+        self.prefix.must_exist()?;
         let line =
             Line { unix_seconds, host: self.host.clone(), job_id: self.job_id.clone(), entry };
         let path = self.path();
-        store().create_dir_all(path.parent().unwrap_or(root))?;
+        store().create_dir_all(path.parent().unwrap_or(self.prefix.root()))?;
         store().append(&path, line.write(&self.zone).as_bytes())
     }
 
@@ -336,6 +332,7 @@ fn fields(mut text: &str) -> Vec<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use scr_core::ErrorKind;
 
     fn line(entry: Entry) -> Line {
         Line { unix_seconds: 1_704_164_645, host: "n1".into(), job_id: "42".into(), entry }

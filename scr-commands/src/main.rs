@@ -130,7 +130,7 @@ fn main() -> ExitCode {
         Command::Index(arguments) => ("scr index", index::main(arguments)),
         Command::Explain(arguments) => ("scr explain", explain::main(arguments)),
         Command::Verify(arguments) => ("scr verify", verify::main(arguments)),
-        Command::Halt(arguments) => ("scr halt", halt::main(arguments)),
+        Command::Halt(arguments) => ("scr halt", Ok(halt::main(arguments))),
         Command::Print(arguments) => ("scr print", print::main(arguments)),
         Command::Hostlist(arguments) => ("scr hostlist", hostlist::command::main(arguments)),
         Command::CkptInterval(arguments) => ("scr ckpt-interval", interval::main(arguments)),

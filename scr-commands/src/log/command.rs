@@ -53,7 +53,7 @@ Examples:
   scr log-event -T STAGE_IN -S \"$begun\" -L 12.5    with its begin and how long it took
 
 The line is appended to .scr/log in the prefix. SCR_LOG_ENABLE=0 or SCR_LOG_TXT_ENABLE=0 in the
-environment keep it from being written. docs/log.md lists the events that SCR itself writes.
+environment keep it from being written. docs/commands/log-event.md says what else is in it.
 
 Exit status: 0 written, or switched off; 2 wrong usage, 65 no such prefix, 71 cannot be written.")]
 pub(crate) struct EventArguments {
