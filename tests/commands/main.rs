@@ -4,6 +4,7 @@
 
 mod halt;
 mod harness;
+mod jobs;
 mod queries;
 mod scr3;
 mod verify;
