@@ -4,6 +4,7 @@
 
 mod halt;
 mod harness;
+mod help;
 mod jobs;
 mod queries;
 mod scr3;
