@@ -195,6 +195,12 @@ impl Session {
             self.remember(one, local, found, Standing::Condemned)?;
             return Ok(None);
         }
+        if found.dropped.contains(&identity) {
+            // Whoever dropped it did not mean it to come back, neither by a flush nor by a restart. `--add` takes that back.
+            self.note(one, Verdict::Rejected, "it was taken out of the index".into());
+            self.remember(one, local, found, Standing::Condemned)?;
+            return Ok(None);
+        }
         let judged = recover::judge(&self.job, one, local, Purpose::Restart)?;
         match &judged.usable {
             Usable::Unfinished => {
@@ -435,13 +441,20 @@ impl Session {
         candidates
     }
 
+    /// Says what becomes of a dataset in cache. One that is rejected although somebody may count on it is kept in mind.
     fn report(&mut self, one: &Cached, verdict: Verdict, reason: String) {
-        let level = if verdict == Verdict::Rejected { Level::Warning } else { Level::Note };
-        let text = format!("{} ({}) in cache: {reason}", one.header.id, one.header.name);
-        if verdict == Verdict::Rejected && one.header.is_checkpoint {
-            self.unusable.push(text.clone());
+        let is_missed = verdict == Verdict::Rejected && one.header.is_checkpoint;
+        if is_missed {
+            let text = format!("{} ({}) in cache: {reason}", one.header.id, one.header.name);
+            self.unusable.push(text);
         }
-        self.tell(EventKind::Decision, level, &one.header, format!("dataset {text}"));
+        self.note(one, verdict, reason);
+    }
+
+    fn note(&mut self, one: &Cached, verdict: Verdict, reason: String) {
+        let level = if verdict == Verdict::Rejected { Level::Warning } else { Level::Note };
+        let text = format!("dataset {} ({}) in cache: {reason}", one.header.id, one.header.name);
+        self.tell(EventKind::Decision, level, &one.header, text);
         self.decision.candidates.push(CandidateReport {
             id: one.header.id,
             identity: one.header.identity,
