@@ -5,7 +5,7 @@ use crate::job::{self, System};
 use crate::settings::{Settings, Settled};
 use crate::sink::Lines;
 use scr_core::clock::SystemClock;
-use scr_core::comm::Comm;
+use scr_core::comm::{Comm, agree};
 use scr_core::event::json::JsonLines;
 use scr_core::event::{Both, Level, Sink};
 use scr_core::exec::prefix::Prefix;
@@ -24,6 +24,21 @@ pub(crate) struct Launch {
     pub(crate) halt_exit: bool,
     /// `SCR_EXIT_SIGNALS`
     pub(crate) exit_signals: Vec<String>,
+}
+
+impl Launch {
+    /// The name of the dataset to restart from, where the caller of every rank can take it.
+    ///
+    /// # Collective
+    /// All ranks of the session.
+    pub(crate) fn offer(
+        &mut self,
+        takes: impl FnOnce(&str) -> Result<()>,
+    ) -> Result<Option<String>> {
+        let Some(name) = self.session.have_restart()? else { return Ok(None) };
+        agree(&*self.comm, takes(name.as_str()))?;
+        Ok(Some(name.as_str().to_string()))
+    }
 }
 
 /// What `SCR_Init` came to.

@@ -228,6 +228,21 @@ fn a_restart_point_that_was_read_may_go_and_one_that_was_not_may_not() {
 }
 
 #[test]
+fn a_restart_may_start_without_a_question() {
+    let machine = Machine::new(1);
+    machine.launch(&[0], &[], |session, rank, local| {
+        assert_eq!(session.start_restart().unwrap_err().kind(), ErrorKind::Misuse);
+        checkpoint(session, rank, local, "a");
+        assert_eq!(session.start_restart().unwrap_err().kind(), ErrorKind::Misuse, "it goes on");
+    });
+    machine.launch(&[0], &[], |session, _, _| {
+        assert_eq!(session.start_restart().unwrap().as_str(), "a");
+        assert_eq!(session.complete_restart(false).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(session.start_restart().unwrap_err().kind(), ErrorKind::Lost);
+    });
+}
+
+#[test]
 fn a_dataset_whose_files_were_written_over_in_place_is_superseded() {
     let machine = Machine::new(2);
     let bypass = [("SCR_CACHE_BYPASS", "1")];
