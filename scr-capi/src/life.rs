@@ -61,19 +61,12 @@ impl Life {
     /// Starts over the ranks that `ranks` gives, which is asked only where a start is allowed.
     pub(crate) fn init(&mut self, ranks: impl FnOnce() -> Result<Box<dyn Comm>>) -> Result<()> {
         self.at(Phase::Off)?;
-        self.engine = match launch::launch(ranks()?, &mut self.settings, &mut self.voice)? {
+        let (signals, voice) = (&mut self.signals, &mut self.voice);
+        let mut watch = |names: &[String]| signals.install(names);
+        let started = launch::launch(ranks()?, &mut self.settings, voice, &mut watch);
+        self.engine = match started.inspect_err(|_| self.signals.let_go())? {
             Started::Disabled => Engine::Disabled,
-            Started::Running(mut launch) => {
-                let installed = self.signals.install(&launch.exit_signals);
-                if let Err(error) = agree(&*launch.comm, installed) {
-                    launch.session.finalize()?;
-                    return Err(error);
-                }
-                if !launch.exit_signals.is_empty() {
-                    launch.session.stop_when(self.signals.stop.clone());
-                }
-                Engine::Running(launch)
-            }
+            Started::Running(launch) => Engine::Running(launch),
         };
         self.phase = Phase::Idle;
         self.exit_if_asked()
