@@ -11,6 +11,7 @@ use crate::store::{Access, Store};
 
 mod parameters;
 mod scr3;
+mod stores;
 
 const CHECKPOINT: Flags = Flags { checkpoint: true, output: false };
 const FILE_BYTES: usize = 100_000;
