@@ -217,6 +217,10 @@ impl Site for Allocation {
         self.manager.describe()
     }
 
+    fn job_id(&self) -> &str {
+        self.manager.job_id()
+    }
+
     fn run_id(&self) -> &str {
         &self.run_id
     }
@@ -328,6 +332,10 @@ impl Site for Allocation {
     fn save(&mut self, prefix: &Prefix) -> Result<Saved> {
         let nodes: Vec<_> = self.answers.keys().cloned().collect();
         save(&*self.manager, &nodes, prefix)
+    }
+
+    fn requeue(&self) -> Result<()> {
+        self.manager.requeue()
     }
 
     fn leave(&mut self, keep: bool) -> Result<Option<String>> {
