@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The commands of scr: one program, also reachable by SCR's names (`scr_run`, `scr_index`, ...).
 
+mod agents;
 mod ask;
 mod caches;
 mod environment;
