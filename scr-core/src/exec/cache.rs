@@ -76,7 +76,7 @@ pub fn job_directory(base: &Path, host: &Host, config: &Config) -> PathBuf {
 }
 
 /// The stores that a job keeps datasets in, that of `SCR_CACHE_BASE` first.
-fn bases(config: &Config) -> Vec<&Path> {
+pub fn bases(config: &Config) -> Vec<&Path> {
     let home = config.store_of(&config.cache_base).map(|store| store.base.as_path());
     let mut bases = vec![config.cache_base.as_path()];
     for descriptor in config.checkpoints.iter().filter(|d| d.bypass != Bypass::Yes) {
