@@ -2,6 +2,7 @@
 //! The commands of scr: one program, also reachable by SCR's names (`scr_run`, `scr_index`, ...).
 
 mod agents;
+mod allocation;
 mod ask;
 mod caches;
 mod environment;
@@ -13,14 +14,18 @@ mod halt;
 mod hostlist;
 mod index;
 mod launcher;
+mod list_down_nodes;
 mod output;
 mod prefix;
+mod prerun;
 mod print;
 mod process;
 mod resource_manager;
 mod run;
 #[cfg(test)]
 mod samples;
+mod scavenge;
+mod settings;
 mod time;
 mod verify;
 
@@ -68,10 +73,21 @@ enum Command {
     Print(print::Arguments),
     /// Reckon with lists of nodes: expand, compress, count, subtract
     Hostlist(hostlist::command::Arguments),
+    /// Make an allocation ready: prefix, directories on every node, what dead jobs have left
+    Prerun(prerun::Arguments),
+    /// Save what is only in the caches when a job has ended
+    Postrun(scavenge::Arguments),
+    /// Copy what is only in the caches of an allocation to the prefix
+    Scavenge(scavenge::Arguments),
+    /// Print the nodes of an allocation that cannot be used
+    ListDownNodes(list_down_nodes::Arguments),
     /// Kill a virtual node of a run, with all it has
     KillNode(run::kill_node::Arguments),
     /// Bring a killed virtual node back, empty
     RestoreNode(run::kill_node::Arguments),
+    /// Work on one node (started by the other commands)
+    #[command(hide = true)]
+    NodeAgent(agents::node::Arguments),
     /// Run one rank (started by scr run)
     #[command(hide = true)]
     RankExec(run::rank_exec::Arguments),
@@ -108,8 +124,15 @@ fn main() -> ExitCode {
         Command::Halt(arguments) => ("scr halt", halt::main(arguments)),
         Command::Print(arguments) => ("scr print", print::main(arguments)),
         Command::Hostlist(arguments) => ("scr hostlist", hostlist::command::main(arguments)),
+        Command::Prerun(arguments) => ("scr prerun", prerun::main(arguments)),
+        Command::Postrun(arguments) => ("scr postrun", scavenge::main("scr postrun", arguments)),
+        Command::Scavenge(arguments) => ("scr scavenge", scavenge::main("scr scavenge", arguments)),
+        Command::ListDownNodes(arguments) => {
+            ("scr list-down-nodes", list_down_nodes::main(arguments))
+        }
         Command::KillNode(arguments) => ("scr kill-node", run::kill_node::kill(arguments)),
         Command::RestoreNode(arguments) => ("scr restore-node", run::kill_node::restore(arguments)),
+        Command::NodeAgent(arguments) => ("scr node-agent", agents::node::main(arguments)),
         Command::RankExec(arguments) => ("scr rank-exec", run::rank_exec::main(arguments)),
         Command::Man(arguments) => ("scr man", generate::man(Commands::command(), arguments)),
         Command::Completions(arguments) => {
