@@ -24,7 +24,8 @@ use crate::log::{self, Entry, Log};
 use crate::output::{complain, count, join, say_now};
 use crate::prefix::Prefix;
 use crate::resource_manager::{self, ResourceManager, parse_node_list};
-use crate::{exit, halt, settings};
+use crate::settings::{self, Settings};
+use crate::{exit, halt};
 use chain::Chain;
 use decide::{Ended, Reason, Status, Verdict, application_status, decide};
 use directory::RunDirectory;
@@ -169,7 +170,14 @@ impl<'a> Supervisor<'a> {
                 answer: seconds(arguments.probe_seconds),
                 silence: seconds(arguments.node_silence_seconds),
             };
-            let site = Allocation::new(manager, run_id, excluded, patience, listener);
+            let site = Allocation::new(
+                manager,
+                run_id,
+                excluded,
+                patience,
+                listener,
+                Settings::read(Some(&prefix))?.for_others(),
+            );
             (Box::new(site), wanted, Duration::from_secs(6))
         } else {
             let site = VirtualNodes::new(arguments, run_id, excluded, listener)?;
