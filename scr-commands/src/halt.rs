@@ -261,9 +261,13 @@ mod tests {
     }
 
     fn changed(old: &HaltRequest, line: &str) -> HaltRequest {
+        changed_as(7, old, line)
+    }
+
+    fn changed_as(generation: u64, old: &HaltRequest, line: &str) -> HaltRequest {
         let words = std::iter::once("halt").chain(line.split_whitespace());
         let arguments = Halt::try_parse_from(words).unwrap().arguments;
-        change(old.clone(), &arguments, 7, &TimeZone::UTC).unwrap()
+        change(old.clone(), &arguments, generation, &TimeZone::UTC).unwrap()
     }
 
     #[test]
@@ -287,11 +291,9 @@ mod tests {
         let asked = changed(&HaltRequest::default(), "--checkpoints 3");
         let used = HaltUsed { generation: asked.generation, checkpoints: 2 };
         assert_eq!(checkpoints_left(&asked, &used), Some(1));
-        let more = changed(&asked, "--before 1970-01-01T00:10:00 --unset-reason");
+        let more = changed_as(8, &asked, "--before 1970-01-01T00:10:00 --unset-reason");
         assert_eq!(checkpoints_left(&more, &used), Some(1));
-        let words = ["halt", "--checkpoints", "3"];
-        let again = Halt::try_parse_from(words).unwrap().arguments;
-        let again = change(more, &again, 8, &TimeZone::UTC).unwrap();
+        let again = changed_as(9, &more, "--checkpoints 3");
         assert_eq!(checkpoints_left(&again, &used), Some(3));
         let none = changed(&HaltRequest::default(), "--checkpoints 0");
         assert_eq!(checkpoints_left(&none, &HaltUsed::default()), Some(0));
