@@ -4,10 +4,14 @@
 use crate::job::{self, System};
 use crate::settings::{Settings, Settled};
 use crate::sink::Lines;
+use crate::syslog::{Syslog, utc_offset};
 use scr_core::clock::SystemClock;
 use scr_core::comm::{Comm, agree};
+use scr_core::config::Config;
 use scr_core::event::json::JsonLines;
-use scr_core::event::{Both, Level, Sink};
+use scr_core::event::scr_log::Author;
+use scr_core::event::text::TextLog;
+use scr_core::event::{All, Level, Sink};
 use scr_core::exec::prefix::Prefix;
 use scr_core::session::{Host, JobInfo, Session};
 use scr_core::store::posix::Posix;
@@ -80,17 +84,8 @@ pub(crate) fn launch(
         Error::new(ErrorKind::Communication, "MPI gave no communicator for the color of this rank")
     })?;
     let posix = Arc::new(Posix::new());
-    let sink: Arc<dyn Sink> = if settled.config.log {
-        let prefix = Prefix::new(
-            posix.clone(),
-            settled.config.prefix.clone(),
-            settled.config.task.as_deref(),
-        );
-        let log = JsonLines::new(posix.clone(), prefix.events_path());
-        Arc::new(Both(voice.clone(), log))
-    } else {
-        Arc::new(voice.clone())
-    };
+    let is_first = world.rank() == 0;
+    let sink = Arc::new(All(sinks(voice, is_first, posix.clone(), &settled.config, &job)));
     let host = Host {
         local: posix.clone(),
         shared: posix,
@@ -109,6 +104,37 @@ pub(crate) fn launch(
         session.stop_when(stop);
     }
     Ok(Started::Running(Box::new(Launch { session, comm, halt_exit })))
+}
+
+/// Who is told what happens: those who look on, and the logs. SCR's log is kept by one rank of a job.
+fn sinks(
+    voice: &Lines,
+    is_first: bool,
+    store: Arc<Posix>,
+    config: &Config,
+    job: &JobInfo,
+) -> Vec<Box<dyn Sink>> {
+    let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(voice.clone())];
+    if !config.log {
+        return sinks;
+    }
+    let prefix = Prefix::new(store.clone(), config.prefix.clone(), config.task.as_deref());
+    sinks.push(Box::new(JsonLines::new(store.clone(), prefix.events_path())));
+    let author = Author {
+        host: job.node.as_str().to_string(),
+        job_id: job.job_id.as_str().to_string(),
+        user: job.user.as_str().to_string(),
+        prefix: config.prefix.display().to_string(),
+        cache: config.cache_base.display().to_string(),
+    };
+    if is_first && config.log_text {
+        let log = TextLog::new(store, prefix.log_path(), author.clone(), utc_offset);
+        sinks.push(Box::new(log));
+    }
+    if is_first && config.log_syslog {
+        sinks.extend(Syslog::new(author).map(|syslog| Box::new(syslog) as Box<dyn Sink>));
+    }
+    sinks
 }
 
 /// Says what the user should know of the configuration.

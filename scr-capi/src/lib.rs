@@ -26,3 +26,4 @@ mod signals;
 mod sink;
 mod slot;
 mod sources;
+mod syslog;

@@ -102,6 +102,10 @@ mod tests {
             seconds: Some(0.5),
             bytes: Some(3 << 20),
             files: Some(4),
+            from: None,
+            to: None,
+            note: None,
+            launch: None,
         };
         assert_eq!(measured(&event), " [3.0 MiB in 4 file(s), 6.0 MiB/s]");
         (event.seconds, event.files) = (Some(0.0), None);

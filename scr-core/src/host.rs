@@ -55,6 +55,10 @@ impl Host {
             seconds: None,
             bytes: None,
             files: None,
+            from: None,
+            to: None,
+            note: None,
+            launch: None,
         }
     }
 

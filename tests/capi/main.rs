@@ -9,6 +9,7 @@ mod cmake;
 mod fortran;
 mod header;
 mod install;
+mod log;
 mod parts;
 mod programs;
 mod sanitizers;

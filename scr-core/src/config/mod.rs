@@ -185,12 +185,20 @@ pub struct Config {
     pub checksums: bool,
     /// `SCR_LOG_ENABLE`
     pub log: bool,
+    /// `SCR_LOG_TXT_ENABLE`, which counts with `log`
+    pub log_text: bool,
+    /// `SCR_LOG_SYSLOG_ENABLE`, which counts with `log`
+    pub log_syslog: bool,
     /// `SCR_RESTART_REQUIRED`: Init fails when there are checkpoints and none can be used
     pub restart_required: bool,
     /// `SCR_USER_NAME`
     pub user_name: Option<String>,
     /// `SCR_JOB_ID`
     pub job_id: Option<String>,
+    /// `SCR_JOB_NAME`
+    pub job_name: Option<String>,
+    /// `SCR_CLUSTER_NAME`
+    pub cluster_name: Option<String>,
     /// `SCR_END_TIME`: when the allocation ends, in seconds since 1970
     pub end_unix_seconds: Option<u64>,
     /// `SCR_NODE`: the name of this node

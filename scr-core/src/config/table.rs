@@ -174,20 +174,21 @@ pub const SECTIONS: &[Section] = &[
         /// The id of the allocation. Default: what the resource manager says. Part of the path of the cache: a relaunch must
         /// have the same id to find what the launch before it left.
         SCR_JOB_ID: Name, none => Active, Scr;
-        /// A name under which SCR adds up jobs.
-        SCR_JOB_NAME: Text, none => NotYet("it is not recorded"), Scr;
-        /// The name of the machine, for the log.
-        SCR_CLUSTER_NAME: Text, none => NotYet("it is not recorded"), Scr;
+        /// A name under which jobs can be added up. It is in the START event of each launch in `.scr/events.jsonl`.
+        SCR_JOB_NAME: Text, none => Active, Scr;
+        /// The name of the machine, for the same event.
+        SCR_CLUSTER_NAME: Text, none => Active, Scr;
     },
     section! { "Messages and logs"
         /// How much is printed: 0 errors and warnings, 1 steps of the life of each dataset, 2 and more timings and details.
         SCR_DEBUG: COUNT, "0" => Active, Scr;
-        /// 1 appends every event, as a line of JSON, to `.scr/events.jsonl` in the prefix.
+        /// 1 keeps a log. Every event is appended, as a line of JSON, to `.scr/events.jsonl` in the prefix; the next two say
+        /// what else there is.
         SCR_LOG_ENABLE: Flag, "0" => Active, Scr;
-        /// 1 writes SCR's text log.
-        SCR_LOG_TXT_ENABLE: Flag, "1" => NotYet("the log is written when SCR_LOG_ENABLE=1"), Scr;
-        /// 1 writes events to syslog.
-        SCR_LOG_SYSLOG_ENABLE: Flag, "1" => NotYet("nothing is written to syslog"), Scr;
+        /// 1: with SCR_LOG_ENABLE=1, events that SCR knows are appended to `.scr/log` in the prefix too, in SCR's form.
+        SCR_LOG_TXT_ENABLE: Flag, "1" => Active, Scr;
+        /// 1: with SCR_LOG_ENABLE=1, they go to syslog too (facility local7, level info).
+        SCR_LOG_SYSLOG_ENABLE: Flag, "1" => Active, Scr;
         /// SCR: 1 writes events to a MySQL database.
         SCR_LOG_DB_ENABLE: Flag, "0" => DATABASE, Scr;
         /// SCR: 1 prints the statements for the database.

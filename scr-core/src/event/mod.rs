@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What happened, as values: the library never prints, it tells a [`Sink`].
 //!
-//! An event is told once, by one rank (a rank's own trouble by that rank). Sinks: [`json::JsonLines`] for machines and
-//! `scr explain`, and whatever the embedding program brings (libscr prints SCR's lines).
+//! An event is told once, by one rank (a rank's own trouble by that rank). Sinks: [`json::JsonLines`] for machines,
+//! [`text::TextLog`] for those who read SCR's log, and whatever the embedding program brings (libscr prints SCR's lines).
 
 pub mod json;
+pub mod scr_log;
+pub mod text;
 
-use crate::id::{DatasetId, DatasetName};
+use crate::id::{DatasetId, DatasetName, JobId, UserName};
 use serde::{Deserialize, Serialize};
 
 /// How loud an event is; SCR's `SCR_DEBUG` levels.
@@ -29,6 +31,10 @@ pub enum Level {
 pub enum EventKind {
     /// A launch begins.
     Start,
+    /// The application computes.
+    ComputeStart,
+    /// The application stops computing, for a checkpoint or for good.
+    ComputeEnd,
     /// A checkpoint begins.
     CheckpointStart,
     /// A checkpoint is committed (or not: see the note).
@@ -37,6 +43,8 @@ pub enum EventKind {
     OutputStart,
     /// An output set is committed.
     OutputEnd,
+    /// The application has written a dataset.
+    Write,
     /// Redundancy was applied.
     Encode,
     /// A lost part is being rebuilt.
@@ -99,6 +107,37 @@ pub struct Event {
     /// How many files were concerned.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub files: Option<u64>,
+    /// Where the files came from: a directory.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from: Option<String>,
+    /// Where they went.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub to: Option<String>,
+    /// What SCR's log has as a note.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub note: Option<String>,
+    /// What there is to know of the launch that begins.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub launch: Option<Launch>,
+}
+
+/// A launch, as the log has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// How many ranks.
+    pub ranks: u32,
+    /// On how many nodes.
+    pub nodes: u32,
+    /// The allocation.
+    pub job_id: JobId,
+    /// Who runs it.
+    pub user: UserName,
+    /// `SCR_JOB_NAME`
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub job_name: Option<String>,
+    /// `SCR_CLUSTER_NAME`
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cluster: Option<String>,
 }
 
 /// Where events go. A sink that fails stays silent: telling is never a reason for failing.
@@ -107,14 +146,13 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     fn tell(&self, event: &Event);
 }
 
-/// Tells two sinks, the first one first.
+/// Tells several sinks, the first one first.
 #[derive(Debug)]
-pub struct Both<A, B>(pub A, pub B);
+pub struct All(pub Vec<Box<dyn Sink>>);
 
-impl<A: Sink, B: Sink> Sink for Both<A, B> {
+impl Sink for All {
     fn tell(&self, event: &Event) {
-        self.0.tell(event);
-        self.1.tell(event);
+        self.0.iter().for_each(|sink| sink.tell(event));
     }
 }
 

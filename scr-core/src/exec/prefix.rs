@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! <prefix>/.scr/                    (.scr/task.<id>/ for one task of several under a prefix)
-//!   lease  current  halt  halt.used  decision  events.jsonl
+//!   lease  current  halt  halt.used  decision  events.jsonl  log
 //!   index                           a cache of the summaries
 //!   dataset.<id>-<identity>/
 //!     map.<set>.<member>            node record: which files, with checksums
@@ -95,9 +95,14 @@ impl Prefix {
         self.dataset_dir(dataset).join("summary")
     }
 
-    /// Where events are appended.
+    /// Where events are appended, as lines of JSON.
     pub fn events_path(&self) -> PathBuf {
         self.records.join("events.jsonl")
+    }
+
+    /// SCR's text log.
+    pub fn log_path(&self) -> PathBuf {
+        self.records.join("log")
     }
 
     /// The lease record.

@@ -11,7 +11,7 @@ use super::rebuild::{SetMap, restore};
 use super::topology::broadcast;
 use super::wire::{pack, unpack};
 use crate::comm::{Reduce, agree, collective};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{EventKind, Level};
 use crate::format::node::NodeHeader;
 use crate::format::state::{PartState, Phase};
@@ -386,20 +386,22 @@ pub fn complete(job: &Job, cached: &Cached, judged: &Judged, local: &Local) -> R
             }
             publish_rebuilt(job, &maps)?;
         }
+        let fail = |error: &Error| {
+            if job.is_first() {
+                let text = format!("dataset {} cannot be rebuilt: {error:#}", cached.header.id);
+                job.host.sink.tell(&event(EventKind::RebuildFail, Level::Error, text));
+            }
+        };
         let rebuilt = restore(job, &mut maps.clone(), &[])?;
-        match agree(world, rebuilt) {
+        match agree(world, rebuilt).inspect_err(fail) {
             Ok(count) => blocks = count,
             Err(error) => {
-                if job.is_first() {
-                    let text = format!("dataset {} cannot be rebuilt: {error:#}", cached.header.id);
-                    job.host.sink.tell(&event(EventKind::RebuildFail, Level::Error, text));
-                }
                 discard_attempt(job, &maps);
                 return Err(error);
             }
         }
         let published = if job.is_leader() { publish_rebuilt(job, &maps) } else { Ok(()) };
-        agree(world, published)?;
+        agree(world, published).inspect_err(fail)?;
     }
     let rolled = roll_forward(job, cached, local);
     agree(world, rolled)?;

@@ -39,15 +39,13 @@ impl Session {
             }
         }
         self.tell_of_cache();
+        self.tell_end_of_launch();
         self.heartbeat = None;
         if let Some(lease) = self.lease.take()
             && let Err(error) = lease.give_back(LeaseState::Finalized)
         {
             let text = format!("the prefix is not given back: {error:#}");
             self.job.host.tell(EventKind::Message, Level::Warning, text);
-        }
-        if self.job.is_first() {
-            self.job.host.tell(EventKind::Finalize, Level::Detail, "finalize");
         }
         self.state = State::Finalized;
         let ended = agree(&*self.job.topology.world, outcome);

@@ -15,13 +15,14 @@ mod output;
 mod purge;
 mod restart;
 mod start;
+mod tell;
 
 pub use crate::host::{Host, JobInfo};
 pub use guard::{Output, Restart};
 
 use crate::config::{Bypass, Config};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Event, EventKind, Level};
+use crate::event::{EventKind, Level};
 use crate::exec::Job;
 use crate::exec::heartbeat::Heartbeat;
 use crate::exec::lease::Holder;
@@ -125,6 +126,8 @@ pub struct Session {
     has_written: bool,
     /// Set from outside when the job should stop.
     stop: Option<Arc<AtomicBool>>,
+    /// The halt condition that was told last, by SCR's word for it.
+    told_halt: Option<String>,
     /// Set by an error of communication: nothing is published after it.
     broken: bool,
 }
@@ -136,6 +139,8 @@ struct Costs {
     checkpoints: u64,
     total: Duration,
     last_end: Duration,
+    /// When the application began to compute, after the last checkpoint.
+    computing_since: Duration,
 }
 
 impl Session {
@@ -157,6 +162,7 @@ impl Session {
         self.enter("SCR_Need_checkpoint")?;
         self.costs.calls += 1;
         let halt = self.halt_reason()?;
+        self.tell_halt(halt.as_ref());
         let config = &self.job.config;
         let now = self.job.host.clock.monotonic();
         let (mine, _) = need::decide(&need::Facts {
@@ -180,9 +186,7 @@ impl Session {
     pub fn should_exit(&mut self) -> Result<bool> {
         self.enter("SCR_Should_exit")?;
         let reason = self.halt_reason()?;
-        if let Some(reason) = &reason {
-            self.job.host.tell(EventKind::Halt, Level::Note, reason.to_string());
-        }
+        self.tell_halt(reason.as_ref());
         let decided = broadcast(&*self.job.topology.world, &reason.is_some());
         self.leave(decided)
     }
@@ -268,28 +272,6 @@ impl Session {
             State::Output(_) => self.route_output(name),
             State::Restart => self.route_restart(name),
         }
-    }
-
-    /// Tells an event about a dataset, on rank 0.
-    fn tell(&self, kind: EventKind, level: Level, header: &DatasetHeader, text: String) {
-        if self.job.is_first() {
-            self.tell_more(kind, level, header, text, |_| {});
-        }
-    }
-
-    fn tell_more(
-        &self,
-        kind: EventKind,
-        level: Level,
-        header: &DatasetHeader,
-        text: String,
-        more: impl FnOnce(&mut Event),
-    ) {
-        let mut event = self.job.host.event(kind, level, text);
-        event.dataset = Some(header.id);
-        event.name = Some(header.name.clone());
-        more(&mut event);
-        self.job.host.sink.tell(&event);
     }
 
     /// The names of the datasets in cache, ascending by number.

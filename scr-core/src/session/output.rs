@@ -93,14 +93,9 @@ impl Session {
             }
             return Err(error);
         }
-        let kind =
-            if flags.checkpoint { EventKind::CheckpointStart } else { EventKind::OutputStart };
-        self.tell(
-            kind,
-            Level::Detail,
-            &header,
-            format!("start dataset {} ({})", header.id, header.name),
-        );
+        if flags.checkpoint {
+            self.tell_computed(started);
+        }
         let open = Open {
             header,
             place,
@@ -113,6 +108,7 @@ impl Session {
             overwrote: false,
             started,
         };
+        self.tell_start(&open);
         self.state = State::Output(Box::new(open));
         Ok(())
     }
@@ -280,12 +276,10 @@ impl Session {
         let valid = !std::mem::take(&mut self.abandoned) && valid;
         let outcome = self.try_complete(&open, valid);
         if let Err(error) = &outcome {
-            let text = format!(
-                "dataset {} ({}) is not complete: {error:#}",
-                open.header.id, open.header.name
-            );
-            // The caller says it aloud; here it is for the record.
-            self.tell(EventKind::CheckpointEnd, Level::Detail, &open.header, text);
+            self.tell_failure(&open, error);
+        }
+        if open.header.is_checkpoint {
+            self.tell_computing();
         }
         let now = self.job.host.clock.monotonic();
         self.costs.last_end = now;
@@ -314,6 +308,7 @@ impl Session {
     }
 
     fn try_complete(&mut self, open: &Open, valid: bool) -> Result<Outcome> {
+        let written = self.job.host.clock.monotonic();
         let part = self.job.cache.part(&open.header, &open.place);
         let (store, dir) = if open.bypass {
             (self.job.prefix.store.clone(), self.job.config.prefix.clone())
@@ -346,6 +341,7 @@ impl Session {
             let _ = self.job.cache.evict(&part);
         }
         let protected = protected?;
+        self.tell_written(open, &protected, written);
         if open.bypass {
             return self.register(open, &protected);
         }
@@ -371,6 +367,9 @@ impl Session {
         }
         self.lost_names(&flushed?);
         self.advance(open);
+        let header = &open.header;
+        let text = format!("dataset {} ({}) is in the prefix", header.id, header.name);
+        self.tell_end(open, protected, text);
         self.count_bypassed(open, protected.bytes, protected.data_bytes);
         self.trim_prefix(&open.header)?;
         Ok(Outcome::Committed)
@@ -406,14 +405,7 @@ impl Session {
             "dataset {} ({}) committed as {} in {seconds:.3} s",
             header.id, header.name, protected.place.scheme
         );
-        let kind =
-            if header.is_checkpoint { EventKind::CheckpointEnd } else { EventKind::OutputEnd };
-        if self.job.is_first() {
-            self.tell_more(kind, Level::Detail, header, text, |event| {
-                event.seconds = Some(seconds);
-                (event.files, event.bytes) = (Some(protected.files), Some(protected.bytes));
-            });
-        }
+        self.tell_end(open, protected, text);
         let newest = self.entries.len() - 1;
         if let Some(why) = &protected.degraded {
             let text = format!("dataset {} ({}) has no redundancy: {why}", header.id, header.name);

@@ -25,6 +25,7 @@ use crate::plan::order::Candidate;
 use crate::plan::route;
 use crate::store::exists;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The dataset that is handed back.
 #[derive(Clone, Debug)]
@@ -72,14 +73,15 @@ impl Session {
         while self.tried < self.candidates.len() {
             let candidate = self.candidates[self.tried].clone();
             self.tried += 1;
+            let start = self.job.host.clock.monotonic();
             let tried = match candidate.location {
                 Location::Cache => self.take_from_cache(&candidate),
-                Location::Prefix => self.take_from_prefix(&candidate),
-                Location::Scr3 => self.take_from_scr3(&candidate),
+                Location::Prefix | Location::Scr3 => self.fetch(&candidate),
             };
             match tried {
                 Ok((taken, reason)) => {
-                    self.report_candidate(&candidate, Verdict::Taken, &reason);
+                    let took = self.job.host.clock.monotonic().saturating_sub(start);
+                    self.report_taken(&candidate, &reason, took);
                     let others = self.candidates[self.tried..].to_vec();
                     for other in others {
                         let text = format!("usable, but {} comes first", taken.header.name);
@@ -145,10 +147,34 @@ impl Session {
         ))
     }
 
-    fn take_from_prefix(&mut self, candidate: &Candidate) -> Result<(Taken, String)> {
+    /// Takes what is in the prefix, whoever wrote it, and tells what came of it.
+    fn fetch(&mut self, candidate: &Candidate) -> Result<(Taken, String)> {
         if !self.job.config.fetch {
             return Err(Error::new(ErrorKind::Refused, "it is in the prefix, and SCR_FETCH=0"));
         }
+        let header = &candidate.header;
+        let text = |what: &str| format!("{what} dataset {} ({})", header.id, header.name);
+        self.tell(EventKind::FetchStart, Level::Detail, header, text("fetch"));
+        let taken = match candidate.location {
+            Location::Scr3 => self.take_from_scr3(candidate),
+            _ => self.take_from_prefix(candidate),
+        };
+        match &taken {
+            Err(error) => {
+                // That it is passed over is told aloud; this is for the record.
+                let text = format!("{}: {error:#}", text("cannot fetch"));
+                self.tell(EventKind::FetchFail, Level::Detail, header, text);
+            }
+            Ok((taken, _)) if taken.dir == self.job.config.prefix => {
+                self.tell(EventKind::FetchSuccess, Level::Detail, header, text("read in place"));
+            }
+            Ok(_) => {}
+        }
+        taken
+    }
+
+    fn take_from_prefix(&mut self, candidate: &Candidate) -> Result<(Taken, String)> {
+        let start = self.job.host.clock.monotonic();
         let header = candidate.header.clone();
         let share = fetch::share(&self.job, &header)?;
         let has_checksums = share.expected.has_checksums;
@@ -170,7 +196,7 @@ impl Session {
                 Err(error) if error.kind() != ErrorKind::Communication => {
                     // A cache that is too small must not keep a job from a good checkpoint.
                     let text = format!("dataset {} is read in place: {error:#}", header.id);
-                    self.tell(EventKind::FetchFail, Level::Warning, &header, text);
+                    self.tell(EventKind::Message, Level::Warning, &header, text);
                     let share = fetch::share(&self.job, &header)?;
                     return self.take_in_place(header, &share, checked);
                 }
@@ -189,22 +215,23 @@ impl Session {
             node_bytes: fetched.node_bytes,
         });
         self.entries.sort_by_key(|entry| (entry.header.id, entry.place.layout));
-        self.tell(
-            EventKind::FetchSuccess,
-            Level::Note,
-            &header,
-            format!("fetched dataset {} ({})", header.id, header.name),
-        );
-        let dir = self.job.cache.part(&header, &fetched.place).data_path();
+        let part = self.job.cache.part(&header, &fetched.place);
+        if self.job.is_first() {
+            let took = self.job.host.clock.monotonic().saturating_sub(start);
+            let text = format!("fetched dataset {} ({})", header.id, header.name);
+            self.tell_more(EventKind::FetchSuccess, Level::Note, &header, text, |event| {
+                event.seconds = Some(took.as_secs_f64());
+                (event.files, event.bytes) = (Some(fetched.files), Some(fetched.bytes));
+                event.to = Some(part.dir.display().to_string());
+            });
+        }
+        let dir = part.data_path();
         let reason = format!("newest usable, {checked}, fetched from the prefix");
         Ok((Taken { header, location: Location::Prefix, dir, files, is_read: false }, reason))
     }
 
     /// Takes what SCR 3 left, in place: it is not fetched, for it has no records to be committed with.
     fn take_from_scr3(&mut self, candidate: &Candidate) -> Result<(Taken, String)> {
-        if !self.job.config.fetch {
-            return Err(Error::new(ErrorKind::Refused, "it is in the prefix, and SCR_FETCH=0"));
-        }
         let ranks = self.job.topology.world.size() as u32;
         let header = DatasetHeader { ranks, ..candidate.header.clone() };
         let files = scr3::files(&self.job, &header)?;
@@ -228,6 +255,19 @@ impl Session {
         Ok((Taken { header, location: Location::Prefix, dir, files, is_read: false }, reason))
     }
 
+    /// Reports the candidate that is handed back, and how long it took to make it ready.
+    fn report_taken(&mut self, candidate: &Candidate, reason: &str, took: Duration) {
+        if self.job.is_first() {
+            let (header, location) = (&candidate.header, candidate.location);
+            let text = format!("dataset {} ({}) {location}: {reason}", header.id, header.name);
+            self.tell_more(EventKind::RestartSuccess, Level::Note, header, text, |event| {
+                event.seconds = Some(took.as_secs_f64());
+            });
+        }
+        self.note_candidate(candidate, Verdict::Taken, reason);
+    }
+
+    /// Reports a candidate that is not.
     pub(super) fn report_candidate(
         &mut self,
         candidate: &Candidate,
@@ -235,16 +275,21 @@ impl Session {
         reason: &str,
     ) {
         let (header, location) = (&candidate.header, candidate.location);
-        let (kind, level) = match verdict {
-            Verdict::Taken => (EventKind::RestartSuccess, Level::Note),
-            Verdict::Rejected => (EventKind::RestartFail, Level::Warning),
-            _ => (EventKind::Decision, Level::Detail),
+        let (kind, level) = if verdict == Verdict::Rejected {
+            (EventKind::RestartFail, Level::Warning)
+        } else {
+            (EventKind::Decision, Level::Detail)
         };
         let text = format!("{} ({}) {location}: {reason}", header.id, header.name);
         if verdict == Verdict::Rejected {
             self.unusable.push(text.clone());
         }
         self.tell(kind, level, header, format!("dataset {text}"));
+        self.note_candidate(candidate, verdict, reason);
+    }
+
+    fn note_candidate(&mut self, candidate: &Candidate, verdict: Verdict, reason: &str) {
+        let (header, location) = (&candidate.header, candidate.location);
         self.decision.candidates.push(CandidateReport {
             id: header.id,
             identity: header.identity,

@@ -82,14 +82,17 @@ impl Session {
             unusable: Vec::new(),
             has_written: false,
             stop: None,
+            told_halt: None,
             broken: false,
         };
+        session.tell_launch();
         if let Err(error) = session.look() {
             session.heartbeat = None;
             release(session.lease.as_ref(), &error);
             return Err(error);
         }
         session.costs.last_end = session.job.host.clock.monotonic();
+        session.tell_computing();
         Ok(session)
     }
 

@@ -9,6 +9,7 @@ use crate::format::summary::PrefixState;
 use crate::store::mem::Mem;
 use crate::store::{Access, Store};
 
+mod log;
 mod parameters;
 mod scr3;
 mod stores;

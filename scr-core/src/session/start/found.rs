@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::event::{EventKind, Level};
 use crate::exec::prefix::DELETING;
 use crate::exec::{Job, scr3};
+use crate::format::DatasetHeader;
 use crate::format::current::{ChosenBy, Current};
 use crate::format::scr3::{Dataset, Index};
 use crate::format::summary::{PrefixState, Summary};
@@ -50,12 +51,12 @@ pub(super) fn look_at_prefix(job: &Job) -> Result<Found> {
             Ok(Some(ended)) => {
                 *summary = ended;
                 let text = format!("ended the flush of dataset {id} that another launch began");
-                job.host.tell(EventKind::FlushSuccess, Level::Note, text);
+                tell(job, EventKind::FlushSuccess, Level::Note, &summary.dataset, text);
             }
             // Others can be used all the same.
             Err(error) => {
                 let text = format!("the flush of dataset {id} cannot be ended: {error:#}");
-                job.host.tell(EventKind::FlushFail, Level::Warning, text);
+                tell(job, EventKind::FlushFail, Level::Warning, &summary.dataset, text);
             }
         }
     }
@@ -82,6 +83,12 @@ pub(super) fn look_at_prefix(job: &Job) -> Result<Found> {
     let last_id = prefix.last_id()?.max(left.last_id);
     let dropped = prefix.dropped()?;
     Ok(Found { summaries, current, last_id, dropped, scr3: left })
+}
+
+fn tell(job: &Job, kind: EventKind, level: Level, dataset: &DatasetHeader, text: String) {
+    let mut event = job.host.event(kind, level, text);
+    (event.dataset, event.name) = (Some(dataset.id), Some(dataset.name.clone()));
+    job.host.sink.tell(&event);
 }
 
 /// `SCR_CURRENT` is a person's choice for this launch.
