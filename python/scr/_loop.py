@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import warnings
+from functools import partial
 from typing import Any, Callable, Iterable, Iterator, Optional
 
 from . import _calls
@@ -155,7 +156,7 @@ class Loop:
                 )
             _calls.start_restart()
             failure = _Failure()
-            failure.catch(lambda: load(_route_in(name, _calls.route_file)))
+            failure.catch(partial(_load_from, name, load))
             worst = failure.worst(self._crew)
             # A program's own fault is no reason to set a good checkpoint aside.
             is_whole = _calls.complete_restart(worst != _Failure.INVALID)
@@ -196,6 +197,10 @@ class _Failure:
         if worst != self.NONE:
             self.is_raised = True
             raise self._own or Error(E_PEER_FAILED, f"{what} of {name} raised an exception on another rank")
+
+
+def _load_from(name: str, load: Callable[[Route], Any]) -> None:
+    load(_route_in(name, _calls.route_file))
 
 
 def _make_room(route: Callable[[str], str]) -> Callable[[str], str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import scr
+
 SAY = "scr.load(); from scr import _library; print(_library.library()._name, _library.is_mpi())"
 
 FAIL = """
@@ -101,3 +103,9 @@ def test_one_library_a_process(job, mpi):
     assert "loaded already" in job.run("scr.load(mpi=False)\n" + textwrap.dedent(FAIL.format("True")))
     single = str(in_path(job, "libscr_single.so.4"))
     assert "not the library with MPI" in job.run(FAIL.format("mpi=True"), SCR_LIBRARY=single)
+
+
+def test_every_public_name_is_listed():
+    # Type checkers know what is listed, and no more.
+    names = [name for name in dir(scr) if not name.startswith("_")]
+    assert sorted(names) == sorted(scr.__all__)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The Python package `scr` over the libraries as they are built: python/tests, with a deadline for the whole.
 //!
-//! `PYTHON` names an interpreter that has pytest.
+//! `PYTHON` names an interpreter that has pytest, or mypy.
 
-use scr_tests::program::{OPEN_MPI, link_libraries, python, root};
+use scr_tests::program::{OPEN_MPI, link_libraries, python, root, succeed};
 use scr_tests::skip;
 use std::process::Command;
 
@@ -39,5 +39,20 @@ fn the_package_keeps_its_promises() {
     assert!(said.contains(" passed"), "{said}");
     for line in said.lines().filter(|line| line.starts_with("SKIPPED")) {
         skip(NAME, line);
+    }
+}
+
+#[test]
+fn the_type_hints_are_those_that_programs_rely_on() {
+    let Some(python) = python("mypy") else {
+        return skip("the_type_hints_are_those_that_programs_rely_on", "no Python with mypy");
+    };
+    let place = tempfile::tempdir().expect("a directory");
+    // The package itself, then a program that uses all of it, rightly and wrongly.
+    for what in [&["-p", "scr"][..], &["tests/python/hints.py"]] {
+        let mut mypy = Command::new(&python);
+        mypy.args(["-B", "-m", "mypy", "--config-file", "python/pyproject.toml", "--cache-dir"]);
+        mypy.arg(place.path()).args(what).current_dir(root()).env("MYPYPATH", "python");
+        succeed(&mut mypy);
     }
 }
