@@ -4,7 +4,7 @@
 
 use super::Job;
 use super::cache::{NodeReader, Part};
-use super::flush::pump;
+use super::flush::copy::pump;
 use super::protect::{Expected, Protected, Request, look_up, protect};
 use super::stream::{Mode, Stream};
 use super::topology::{RedundancySet, broadcast};
@@ -113,12 +113,11 @@ pub fn fetch(
 fn copy(job: &Job, part: &Part, share: &Share) -> Result<Vec<FileEntry>> {
     let files = &share.section.files;
     let (prefix, block_bytes) = (&job.prefix, share.expected.block_bytes);
-    let mut from = Stream::below(prefix.store.clone(), prefix.root(), files.clone(), Mode::Read)?;
+    let from = Stream::below(prefix.store.clone(), prefix.root(), files.clone(), Mode::Read)?;
     from.check_sizes()?;
     let data = part.data_path();
-    let mut to = Stream::below(part.store.clone(), &data, files.clone(), Mode::Create)?;
-    pump(&mut from, &mut to, block_bytes, None)?;
-    to.restore_metadata()?;
+    let to = Stream::below(part.store.clone(), &data, files.clone(), Mode::Create)?;
+    pump(from, to, block_bytes)?.restore_metadata()?;
     look_up(&*part.store, &data, &files.iter().map(|f| f.name.clone()).collect())
 }
 

@@ -20,6 +20,7 @@ use crate::host::Host;
 use crate::id::{DatasetId, DatasetIdentity, DatasetName, Epoch};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What became of one dataset.
 #[derive(Clone, Debug)]
@@ -126,7 +127,7 @@ fn try_save(job: &Job, lease: Option<&Holder>, one: &Cached, local: &Local) -> R
 fn load_and_flush(job: &Job, lease: Option<&Holder>, one: &Cached) -> Result<()> {
     let parts = agree(&*job.topology.world, parts_of(job, one))?;
     let cargo = agree(&*job.topology.world, chosen(job, parts).and_then(cargo))?;
-    flush(job, lease, &one.header, &cargo).map(|_| ())
+    flush(job, lease, &one.header, &Arc::new(cargo)).map(|_| ())
 }
 
 /// The parts of a dataset that this node holds now.

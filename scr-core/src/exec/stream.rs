@@ -25,7 +25,7 @@ pub enum Mode {
 }
 
 /// Where each file of a stream is: its name, to a path.
-pub type Naming = Box<dyn Fn(&RelPath) -> PathBuf>;
+pub type Naming = Box<dyn Fn(&RelPath) -> PathBuf + Send>;
 
 /// What is done with one piece: of which file, where in it, which of the caller's bytes.
 type Each<'a> = dyn FnMut(&mut Stream, usize, u64, std::ops::Range<usize>) -> Result<()> + 'a;
@@ -91,6 +91,11 @@ impl Stream {
     /// Bytes in all.
     pub fn size_bytes(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// How many of its files end at or before `offset_bytes`.
+    pub fn ended_at(&self, offset_bytes: u64) -> usize {
+        self.ends.partition_point(|&end| end <= offset_bytes)
     }
 
     /// Its files.
@@ -177,7 +182,7 @@ impl Stream {
 
     /// Cuts `[offset, offset + length)` at file borders: position, offset in the file, range of the caller's bytes.
     fn pieces(&mut self, offset_bytes: u64, length: usize, each: &mut Each<'_>) -> Result<()> {
-        let mut index = self.ends.partition_point(|&end| end <= offset_bytes);
+        let mut index = self.ended_at(offset_bytes);
         let mut done = 0;
         while done < length {
             let at = offset_bytes + done as u64;

@@ -22,6 +22,7 @@ use crate::sabotage::{self, Fault};
 use crate::store::{Space, exists};
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Longest name that the C interface can hand back.
 const NAME_MAX: usize = 1023;
@@ -361,7 +362,7 @@ impl Session {
             overwrote: open.overwrote,
             parts,
         };
-        let flushed = flush(&self.job, self.lease.as_ref(), &open.header, &cargo);
+        let flushed = flush(&self.job, self.lease.as_ref(), &open.header, &Arc::new(cargo));
         if self.job.is_leader() {
             let _ = self.job.cache.evict(&part);
         }
@@ -472,7 +473,7 @@ impl Session {
         if entry.flushed {
             return Ok(());
         }
-        let cargo = agree(&*self.job.topology.world, entry.cargo(&self.job))?;
+        let cargo = Arc::new(agree(&*self.job.topology.world, entry.cargo(&self.job))?);
         let mut flushed = flush(&self.job, self.lease.as_ref(), &entry.header, &cargo);
         if self.is_corrupt_anywhere(&flushed)? {
             // A corrupt block is a lost block: healed from redundancy where there is any, the rest goes the same way.
