@@ -63,6 +63,12 @@ pub enum EventKind {
     FlushSuccess,
     /// Files did not reach the prefix.
     FlushFail,
+    /// Files begin to go to the prefix while the application goes on.
+    AsyncFlushStart,
+    /// Files reached the prefix while the application went on.
+    AsyncFlushSuccess,
+    /// Files did not reach the prefix while the application went on.
+    AsyncFlushFail,
     /// Files come from the prefix.
     FetchStart,
     /// Files came from the prefix.

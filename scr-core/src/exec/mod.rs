@@ -16,6 +16,7 @@
 //! | [`prefix`] | records in the prefix: summaries, index, current |
 //! | [`lease`], [`heartbeat`] | who may write there, and its signs of life |
 //! | [`flush`], [`fetch`] | cache to prefix, prefix to cache |
+//! | [`transfer`] | the copying of a flush while the application goes on |
 //! | [`visit`] | work on the caches of a job that does not run |
 //! | [`scavenge`] | cache to prefix after the job |
 //! | [`scr3`] | what SCR 3 left in the prefix, to be read |
@@ -40,6 +41,7 @@ pub mod scavenge;
 pub mod scr3;
 pub mod stream;
 pub mod topology;
+pub mod transfer;
 pub mod verify;
 pub mod visit;
 mod wire;

@@ -9,8 +9,8 @@
 //! 5. Renames; directories made durable.
 //! 6. The summary says `Flushed`; index and *current* follow.
 //!
-//! Only step 2 takes long, and only it needs no other rank. Between [`Flush::open`] and [`Flush::end`] nothing but temporary
-//! names changes.
+//! Only step 2 takes long, and only it needs no other rank: [`transfer`](super::transfer) can do it while the application
+//! goes on. Between [`Flush::open`] and [`Flush::end`] nothing but temporary names changes.
 
 pub(super) mod copy;
 mod names;
@@ -77,7 +77,17 @@ pub struct Flush {
     cargo: Arc<Cargo>,
     epoch: Epoch,
     before: Before,
+    manner: Manner,
     begun: Duration,
+}
+
+/// How a flush goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Within one call.
+    Sync,
+    /// While the application goes on.
+    Async,
 }
 
 /// Flushes a dataset; returns the datasets whose files in the prefix it replaced.
@@ -93,7 +103,8 @@ pub fn flush(
     dataset: &DatasetHeader,
     cargo: &Arc<Cargo>,
 ) -> Result<Vec<DatasetIdentity>> {
-    let Some(flush) = Flush::open(job, lease, dataset, cargo)? else { return Ok(Vec::new()) };
+    let opened = Flush::open(job, lease, dataset, cargo, Manner::Sync)?;
+    let Some(flush) = opened else { return Ok(Vec::new()) };
     let copied = flush.copying(job).finish();
     flush.end(job, lease, copied)
 }
@@ -111,11 +122,12 @@ impl Flush {
         lease: Option<&Holder>,
         dataset: &DatasetHeader,
         cargo: &Arc<Cargo>,
+        manner: Manner,
     ) -> Result<Option<Self>> {
         let world = &*job.topology.world;
         let begun = job.host.clock.monotonic();
         let nothing = Ok((Epoch(0), Before::Nothing));
-        let opened = if job.is_first() { open(job, lease, dataset) } else { nothing };
+        let opened = if job.is_first() { open(job, lease, dataset, manner) } else { nothing };
         let (epoch, before) = broadcast(world, &agree(world, opened)?)?;
         if matches!(before, Before::Done) {
             return Ok(None);
@@ -126,7 +138,7 @@ impl Flush {
             job.prefix.publish_summary(&summary)?;
         }
         let (dataset, cargo) = (dataset.clone(), cargo.clone());
-        Ok(Some(Self { dataset, cargo, epoch, before, begun }))
+        Ok(Some(Self { dataset, cargo, epoch, before, manner, begun }))
     }
 
     /// The dataset.
@@ -155,7 +167,12 @@ impl Flush {
     ) -> Result<Vec<DatasetIdentity>> {
         let world = &*job.topology.world;
         let unsealed = agree(world, copied).and_then(|()| self.list(job));
-        let (list, ranges) = unsealed.inspect_err(|error| self.abandon(job, error))?;
+        let (list, ranges) = unsealed.inspect_err(|error| {
+            // Who cannot talk to the others changes nothing any more.
+            if error.kind() != ErrorKind::Communication {
+                self.abandon(job);
+            }
+        })?;
         if sabotage::active(Fault::RenameBeforeList) {
             agree(world, self.take_places(job, &list))?;
         }
@@ -224,9 +241,9 @@ impl Flush {
         job.prefix.sync_dirs(&dirs)
     }
 
-    /// Removes the temporary files of a flush that will not be sealed; what cannot be removed is only in the way.
-    fn abandon(&self, job: &Job, error: &Error) {
-        if error.kind() == ErrorKind::Communication || self.cargo.in_place {
+    /// Removes this rank's temporary files of a flush that will not be sealed; what cannot be removed is only in the way.
+    pub fn abandon(&self, job: &Job) {
+        if self.cargo.in_place {
             return;
         }
         for file in self.cargo.files() {
@@ -238,8 +255,12 @@ impl Flush {
     fn tell_success(&self, job: &Job, list: &RenameList) {
         let seconds = job.host.clock.monotonic().saturating_sub(self.begun).as_secs_f64();
         let DatasetHeader { id, name, .. } = &self.dataset;
-        let text = format!("flushed dataset {id} ({name}) in {seconds:.3} s");
-        let mut event = job.host.event(EventKind::FlushSuccess, Level::Note, text);
+        let (kind, how) = match self.manner {
+            Manner::Sync => (EventKind::FlushSuccess, ""),
+            Manner::Async => (EventKind::AsyncFlushSuccess, ", while the application went on"),
+        };
+        let text = format!("flushed dataset {id} ({name}) in {seconds:.3} s{how}");
+        let mut event = job.host.event(kind, Level::Note, text);
         (event.dataset, event.name) = (Some(*id), Some(name.clone()));
         (event.seconds, event.bytes, event.files) =
             (Some(seconds), Some(list.bytes), Some(list.files));
@@ -269,7 +290,12 @@ fn summary_of(job: &Job, dataset: &DatasetHeader, state: PrefixState) -> Summary
 }
 
 /// Rank 0 opens the flush: the summary says so before anything else is written.
-fn open(job: &Job, lease: Option<&Holder>, dataset: &DatasetHeader) -> Result<(Epoch, Before)> {
+fn open(
+    job: &Job,
+    lease: Option<&Holder>,
+    dataset: &DatasetHeader,
+    manner: Manner,
+) -> Result<(Epoch, Before)> {
     let lease = lease.ok_or_else(|| Error::new(ErrorKind::Refused, "no lease of the prefix"))?;
     lease.check()?;
     let (prefix, epoch) = (&job.prefix, lease.epoch());
@@ -294,7 +320,13 @@ fn open(job: &Job, lease: Option<&Holder>, dataset: &DatasetHeader) -> Result<(E
     };
     prefix.unseal(dataset)?;
     prefix.publish_summary(&summary_of(job, dataset, PrefixState::Flushing { epoch }))?;
-    job.host.tell(EventKind::FlushStart, Level::Detail, format!("flush dataset {}", dataset.id));
+    let kind = match manner {
+        Manner::Sync => EventKind::FlushStart,
+        Manner::Async => EventKind::AsyncFlushStart,
+    };
+    let mut event = job.host.event(kind, Level::Detail, format!("flush dataset {}", dataset.id));
+    (event.dataset, event.name) = (Some(dataset.id), Some(dataset.name.clone()));
+    job.host.sink.tell(&event);
     Ok((epoch, before))
 }
 
