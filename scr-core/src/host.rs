@@ -38,7 +38,7 @@ pub struct Host {
     pub random: fn() -> [u8; 16],
     /// The directory that relative names are relative to.
     pub directory: PathBuf,
-    /// Whether background threads (heartbeat) may run; false in the simulator.
+    /// Whether background threads (heartbeat, transfers) may run; false in the simulator.
     pub background: bool,
 }
 

@@ -92,7 +92,8 @@
 //!    likes.
 //! 3. [`Output::complete`](session::Output::complete) reads each byte once, for checksum and parity, writes the node
 //!    records, and commits in two phases: all nodes say that theirs is complete, then all are `Committed`. A flush follows
-//!    where one is due, and older datasets leave the cache where a newer one survives as much.
+//!    where one is due, or begins and goes on while the application does, and older datasets leave the cache where a
+//!    newer one survives as much.
 //! 4. A later launch finds it in [`Session::init`](session::Session::init): the parts that are left are judged, missing
 //!    ones rebuilt, and files brought to where their ranks run.
 //! 5. [`Session::restart`](session::Session::restart) compares its data with the checksums, heals what is bad, and only

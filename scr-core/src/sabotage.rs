@@ -51,6 +51,9 @@ faults! {
     EvictStronger = "evict-stronger", "a newer checkpoint pushes out one that survives more than it does";
     RestartSilentlyFromZero = "restart-silently-from-zero", "no candidate is found where good ones are";
     CommitSharedFiles = "commit-shared-files", "files that several ranks routed into the cache are committed";
+    EvictDuringFlush = "evict-during-flush", "a dataset leaves the cache while its files are copied to the prefix";
+    SealBeforeCopied = "seal-before-copied", "a flush in the background ends before all ranks have copied their files";
+    BypassBesideFlush = "bypass-beside-flush", "the application writes to the prefix while an older dataset may take the names there";
     TrustScr3Files = "trust-scr3-files", "files that SCR 3 left are handed back without a look at what it says of them";
 }
 

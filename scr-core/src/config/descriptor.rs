@@ -6,7 +6,7 @@ use super::layers::Layers;
 use super::parameter::{Kind, Value};
 use super::report::{Report, did_you_mean};
 use super::values::{Values, checked};
-use super::{Bypass, CheckpointDescriptor, CopyType, Source, StoreDescriptor, table};
+use super::{Bypass, CheckpointDescriptor, CopyType, FlushType, Source, StoreDescriptor, table};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,7 @@ pub(super) struct Defaults {
     pub(super) cache_base: PathBuf,
     pub(super) cache_size: u32,
     pub(super) bypass: Bypass,
+    pub(super) flush_type: FlushType,
     pub(super) set_size: u32,
     pub(super) set_failures: u32,
     pub(super) group: String,
@@ -82,6 +83,23 @@ fn group_line(
     }
 }
 
+/// What a word for a type of transfers means. Those that only the hardware of a vendor can make are made by threads, which
+/// is told.
+pub(super) fn flush_type(
+    name: &str,
+    word: &str,
+    source: &Source,
+    report: &mut Report,
+) -> FlushType {
+    if matches!(word, "BBAPI" | "DATAWARP") {
+        let text = format!(
+            "{name}={word} is not available, it needs hardware of its vendor: PTHREAD is used"
+        );
+        report.warn(source, text);
+    }
+    FlushType::from_word(word)
+}
+
 /// The redundancy that somebody asks for.
 struct Wanted<'a> {
     /// How to call the setting.
@@ -116,15 +134,9 @@ impl Reader<'_> {
         if line.flag("ENABLED") == Some(false) {
             return;
         }
-        let not_yet = [(
-            "FLUSH",
-            line.text("FLUSH").is_some_and(|kind| !matches!(kind, "SYNC" | "DEFAULT")),
-            "SYNC is used",
-        )];
-        for (key, _, instead) in not_yet.into_iter().filter(|(_, set, _)| *set) {
-            self.report
-                .warn(&entry.source, format_args!("{name} {key} is not acted on yet: {instead}"));
-        }
+        let flush_type = line.text("FLUSH").map_or(self.defaults.flush_type, |word| {
+            flush_type(&format!("{name} FLUSH"), word, &entry.source, self.report)
+        });
         let group = line.text("GROUP").unwrap_or("NODE");
         let group = self.group(&format!("{name} GROUP"), group, &entry.source);
         let store = StoreDescriptor {
@@ -133,6 +145,7 @@ impl Reader<'_> {
             may_make: line.flag("MKDIR").unwrap_or(true),
             is_shared: line.text("VIEW") == Some("GLOBAL") || group != "NODE",
             group,
+            flush_type,
         };
         self.stores.insert(base, (store, entry.source.clone()));
     }
@@ -142,9 +155,10 @@ impl Reader<'_> {
         let base = self.defaults.cache_base.clone();
         let source = values.source("SCR_CACHE_BASE").clone();
         self.stores.entry(base.clone()).or_insert_with(|| {
-            let count = self.defaults.cache_size;
+            let Defaults { cache_size: count, flush_type, .. } = *self.defaults;
             let group = "NODE".to_string();
-            let store = StoreDescriptor { base, group, count, may_make: true, is_shared: false };
+            let (may_make, is_shared) = (true, false);
+            let store = StoreDescriptor { base, group, count, may_make, is_shared, flush_type };
             (store, source)
         });
     }
@@ -307,7 +321,7 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Bypass, Config, CopyType, Layers, Notice};
+    use crate::config::{Bypass, Config, CopyType, FlushType, Layers, Notice};
     use crate::error::Result;
     use std::path::Path;
 
@@ -412,15 +426,32 @@ CKPT=3 INTERVAL=1 STORE=/nowhere ENABLED=0
     #[test]
     fn what_is_not_built_is_told() {
         let file = "SCR_COPY_TYPE=FILE\nCKPT=0 TYPE=PARTNER INTERNAL=1\nCKPT=1 INTERVAL=2 TYPE=RS SET_FAILURES=3
-STORE=/ssd FLUSH=PTHREAD GRUOP=NODE";
+STORE=/ssd FLUSH=BBAPI GRUOP=NODE";
         let (config, notices) = resolve(file).unwrap();
         let types: Vec<_> = config.checkpoints.iter().map(|c| c.copy_type).collect();
         assert_eq!(types, [CopyType::Partner, CopyType::Rs]);
         insta::assert_snapshot!(told(&notices), @"
         u:4: STORE=/ssd has no key GRUOP; it has no effect; did you mean GROUP?
-        u:4: STORE=/ssd FLUSH is not acted on yet: SYNC is used
+        u:4: STORE=/ssd FLUSH=BBAPI is not available, it needs hardware of its vendor: PTHREAD is used
         u:2: CKPT=0 has no key INTERNAL; it has no effect; did you mean INTERVAL?
         ");
+    }
+
+    #[test]
+    fn stores_are_flushed_as_they_say() {
+        use FlushType::{Sync, Thread};
+        let types = |file: &str| {
+            let (config, notices) = resolve(file).unwrap();
+            let of = |store: &crate::config::StoreDescriptor| store.flush_type;
+            (config.stores.iter().map(of).collect::<Vec<_>>(), told(&notices))
+        };
+        let (of_vendor, why) = types("SCR_FLUSH_TYPE=datawarp\nSTORE=/ssd FLUSH=SYNC");
+        assert_eq!(of_vendor, [Thread, Sync]);
+        insta::assert_snapshot!(why, @"u:1: SCR_FLUSH_TYPE=DATAWARP is not available, it needs hardware of its vendor: PTHREAD is used");
+        for word in ["PTHREAD", "NATIVE", "DEFAULT"] {
+            let file = format!("SCR_FLUSH_TYPE=SYNC\nSTORE=/ssd FLUSH={word}\nSTORE=/hdd");
+            assert_eq!(types(&file), (vec![Sync, Sync, Thread], String::new()), "{word}");
+        }
     }
 
     #[test]

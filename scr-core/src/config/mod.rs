@@ -61,6 +61,22 @@ impl CopyType {
     }
 }
 
+/// Who copies files to the prefix (`SCR_FLUSH_TYPE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushType {
+    /// The rank itself, within the call.
+    Sync,
+    /// A thread of the rank, where flushes may go on while the application does.
+    Thread,
+}
+
+impl FlushType {
+    /// What a word in the configuration means; those of vendors stand for a thread.
+    pub fn from_word(word: &str) -> Self {
+        if word == "SYNC" { Self::Sync } else { Self::Thread }
+    }
+}
+
 /// Where the application writes (`SCR_CACHE_BYPASS`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bypass {
@@ -97,6 +113,8 @@ pub struct StoreDescriptor {
     pub may_make: bool,
     /// Whether several nodes see the same files there (`VIEW=GLOBAL`, or a `GROUP` of several nodes).
     pub is_shared: bool,
+    /// Who copies files from there to the prefix (`FLUSH`).
+    pub flush_type: FlushType,
 }
 
 /// How checkpoints of one level are kept (`CKPT=<n> ...`).
@@ -161,6 +179,14 @@ pub struct Config {
     pub flush_every: u32,
     /// `SCR_FLUSH_ON_RESTART`
     pub flush_on_restart: bool,
+    /// `SCR_FLUSH_ASYNC`: flushes go on while the application does
+    pub flush_async: bool,
+    /// `SCR_FLUSH_TYPE`
+    pub flush_type: FlushType,
+    /// `SCR_FLUSH_ASYNC_USLEEP`: pause between two looks at flushes that are waited for
+    pub flush_poll_micros: u32,
+    /// `SCR_FLUSH_ASYNC_BW`: what one node copies in the background at most; 0 = no limit
+    pub flush_async_bytes_per_second: u64,
     /// `SCR_PREFIX_SIZE`: checkpoints that stay in the prefix; 0 = all
     pub prefix_size: u32,
     /// `SCR_PREFIX_PURGE`

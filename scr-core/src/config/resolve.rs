@@ -32,7 +32,10 @@ pub(super) fn config(layers: &Layers, report: &mut Report) -> Config {
     let path = |name| layers.absolute(values.path(name).unwrap_or_else(|| missing(name)));
     let text = |name| values.text(name).map(str::to_string);
 
+    let flush_type = text("SCR_FLUSH_TYPE").unwrap_or_else(|| missing("SCR_FLUSH_TYPE"));
+    let source = values.source("SCR_FLUSH_TYPE");
     let defaults = Defaults {
+        flush_type: descriptor::flush_type("SCR_FLUSH_TYPE", &flush_type, source, report),
         cache_base: path("SCR_CACHE_BASE"),
         cache_size: count("SCR_CACHE_SIZE"),
         bypass: text("SCR_CACHE_BYPASS")
@@ -66,6 +69,12 @@ pub(super) fn config(layers: &Layers, report: &mut Report) -> Config {
         global_restart,
         flush_every: count("SCR_FLUSH"),
         flush_on_restart: flag("SCR_FLUSH_ON_RESTART") || global_restart,
+        flush_async: flag("SCR_FLUSH_ASYNC"),
+        flush_type: defaults.flush_type,
+        flush_poll_micros: count("SCR_FLUSH_ASYNC_USLEEP"),
+        flush_async_bytes_per_second: values
+            .bytes("SCR_FLUSH_ASYNC_BW")
+            .unwrap_or_else(|| missing("SCR_FLUSH_ASYNC_BW")),
         prefix_size: count("SCR_PREFIX_SIZE"),
         prefix_purge: flag("SCR_PREFIX_PURGE"),
         current: text("SCR_CURRENT"),
@@ -172,7 +181,7 @@ fn overlooked(layers: &Layers, report: &mut Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{CheckpointDescriptor, CopyType, Notice, StoreDescriptor};
+    use crate::config::{CheckpointDescriptor, CopyType, FlushType, Notice, StoreDescriptor};
     use crate::error::ErrorKind;
     use crate::event::Level;
     use proptest::prelude::*;
@@ -203,12 +212,15 @@ mod tests {
         assert!(config.checksums, "ours, not SCR's");
         assert_eq!((config.flush_every, config.prefix_size), (10, 0));
         assert_eq!(config.run.runs, Some(1));
+        assert_eq!((config.flush_async, config.flush_poll_micros), (false, 1000));
+        assert_eq!(config.flush_async_bytes_per_second, 0);
         let store = StoreDescriptor {
             base: shm.into(),
             group: "NODE".into(),
             count: 1,
             may_make: true,
             is_shared: false,
+            flush_type: FlushType::Thread,
         };
         assert_eq!(config.stores, [store]);
         let checkpoint = CheckpointDescriptor {
@@ -248,6 +260,10 @@ mod tests {
             ("SCR_DROP_AFTER_CURRENT", "1"),
             ("SCR_FLUSH", "0"),
             ("SCR_FLUSH_ON_RESTART", "1"),
+            ("SCR_FLUSH_ASYNC", "1"),
+            ("SCR_FLUSH_TYPE", "sync"),
+            ("SCR_FLUSH_ASYNC_USLEEP", "7"),
+            ("SCR_FLUSH_ASYNC_BW", "2kb"),
             ("SCR_CURRENT", "ckpt 3"),
             ("SCR_CHECKPOINT_INTERVAL", "5"),
             ("SCR_CHECKPOINT_SECONDS", "60"),
@@ -295,6 +311,7 @@ mod tests {
                     count: 3,
                     may_make: true,
                     is_shared: false,
+                    flush_type: Sync,
                 },
             ],
             checkpoints: [
@@ -317,6 +334,10 @@ mod tests {
             global_restart: false,
             flush_every: 0,
             flush_on_restart: true,
+            flush_async: true,
+            flush_type: Sync,
+            flush_poll_micros: 7,
+            flush_async_bytes_per_second: 2048,
             prefix_size: 3,
             prefix_purge: true,
             current: Some(
@@ -457,7 +478,7 @@ SCR_FETCH=0\nSCR_FETCH=1\nSCR_CONF_FILE=/x",
     #[test]
     fn settings_without_effect_are_warnings() {
         let layers = layers(&[
-            ("SCR_FLUSH_ASYNC", "1"),
+            ("SCR_FLUSH_POSTSTAGE", "1"),
             ("SCR_FLUSH_WIDTH", "8"),
             ("SCR_LOG_DB_PASS", "secret"),
             ("SCR_CRC_ON_FLUSH", "0"),
@@ -470,7 +491,7 @@ SCR_FETCH=0\nSCR_FETCH=1\nSCR_CONF_FILE=/x",
         assert!(config.halt_exit && !config.checksums);
         insta::assert_snapshot!(told(&notices), @"
         Warning: environment: SCR_CRC_ON_FLUSH has no effect: where there are checksums they are always verified
-        Warning: environment: SCR_FLUSH_ASYNC is not acted on yet: calls return when files are flushed
+        Warning: environment: SCR_FLUSH_POSTSTAGE has no effect: only a burst buffer of BBAPI can go on copying when the processes are gone; SCR_Finalize waits
         Warning: environment: SCR_FLUSH_WIDTH has no effect: read but unused in SCR
         Warning: environment: SCR_LOG_DB_PASS has no effect: events go to the log files, not to a database
         Warning: environment: SCR_CRC_ON_COPY=0: files damaged in cache or prefix will not be noticed

@@ -125,18 +125,24 @@ pub const SECTIONS: &[Section] = &[
         SCR_FLUSH: COUNT, "10" => Active, Scr;
         /// 1 flushes every cached dataset when the job starts.
         SCR_FLUSH_ON_RESTART: Flag, "0" => Active, Scr;
-        /// 1 flushes while the application goes on.
-        SCR_FLUSH_ASYNC: Flag, "0" => NotYet("calls return when files are flushed"), Scr;
-        /// How files are copied to the prefix.
-        SCR_FLUSH_TYPE: TRANSFERS, "SYNC" => NotYet("files are copied by the ranks that own them (SYNC)"), Scr;
-        /// 1 lets transfers end after the job.
-        SCR_FLUSH_POSTSTAGE: Flag, "0" => NotYet("transfers end with the job"), Scr;
-        /// Microseconds between two looks at a transfer in the background.
-        SCR_FLUSH_ASYNC_USLEEP: COUNT, "1000" => NotYet("there are no transfers in the background"), Scr;
-        /// SCR: bytes per second of transfers in the background.
-        SCR_FLUSH_ASYNC_BW: ANY_BYTES, "200mb" => Obsolete("read but unused in SCR"), Scr;
+        /// 1 flushes while the application goes on: SCR_Complete_output returns when the dataset is committed in the cache,
+        /// and a thread of each rank copies its files. The flush ends in a later call: SCR_Need_checkpoint,
+        /// SCR_Should_exit, SCR_Start_output, SCR_Complete_output, or SCR_Finalize, which waits for it. One that fails is told
+        /// there, and the dataset stays in the cache and is flushed again.
+        SCR_FLUSH_ASYNC: Flag, "0" => Active, Scr;
+        /// Who copies files to the prefix with SCR_FLUSH_ASYNC=1. PTHREAD: a thread of the rank that owns them; DEFAULT and
+        /// NATIVE are the same. SYNC: the rank itself, and calls return when files are flushed. BBAPI and DATAWARP need
+        /// hardware of their vendors and count as PTHREAD. SCR's default is SYNC.
+        SCR_FLUSH_TYPE: TRANSFERS, "DEFAULT" => Active, Scr;
+        /// SCR: 1 lets transfers of a burst buffer end after the job.
+        SCR_FLUSH_POSTSTAGE: Flag, "0" => Obsolete("only a burst buffer of BBAPI can go on copying when the processes are gone; SCR_Finalize waits"), Scr;
+        /// Microseconds between two looks at flushes that a call waits for.
+        SCR_FLUSH_ASYNC_USLEEP: COUNT, "1000" => Active, Scr;
+        /// How many bytes per second the threads of one node copy at most while nobody waits for them; 0: no limit. SCR
+        /// reads it, with 200mb as its default, and does not use it.
+        SCR_FLUSH_ASYNC_BW: ANY_BYTES, "0" => Active, Scr;
         /// SCR: percent of a processor for transfers in the background.
-        SCR_FLUSH_ASYNC_PERCENT: PERCENT, "0" => Obsolete("read but unused in SCR"), Scr;
+        SCR_FLUSH_ASYNC_PERCENT: PERCENT, "0" => Obsolete("read but unused in SCR; SCR_FLUSH_ASYNC_BW limits what copying takes"), Scr;
         /// SCR: how many processes flush at once.
         SCR_FLUSH_WIDTH: POSITIVE, "256" => Obsolete("read but unused in SCR"), Scr;
         /// How many checkpoints stay in the prefix: older ones are deleted when a newer one is there. Outputs stay. 0: all
@@ -274,7 +280,7 @@ pub const STORE_FIELDS: &[Field] = fields! {
     ENABLED: Flag, "1";
     /// 0: the directory must exist, as where it is a mount; a job does not start without it. 1: it is made where missing.
     MKDIR: Flag, "1";
-    /// How files are copied to the prefix. Not acted on yet.
+    /// Who copies files from there to the prefix.
     FLUSH: TRANSFERS, "SCR_FLUSH_TYPE";
     /// GLOBAL: a directory that several nodes see. Each node keeps to a directory of its own in it.
     VIEW: Choice(&["PRIVATE", "GLOBAL"]), "PRIVATE";

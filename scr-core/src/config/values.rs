@@ -85,6 +85,10 @@ impl Values {
         if let Value::Number(number) = self.get(name)? { Some(*number) } else { None }
     }
 
+    pub(super) fn bytes(&self, name: &str) -> Option<u64> {
+        if let Value::Bytes(bytes) = self.get(name)? { Some(*bytes) } else { None }
+    }
+
     pub(super) fn path(&self, name: &str) -> Option<&Path> {
         if let Value::Path(path) = self.get(name)? { Some(path) } else { None }
     }

@@ -19,7 +19,7 @@
 //! The directory of a part names dataset, layout and member, so parts of an old launch that come back with a node can
 //! stand beside ours and are never taken for them.
 
-use crate::config::{Bypass, CheckpointDescriptor, Config};
+use crate::config::{Bypass, CheckpointDescriptor, Config, FlushType};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::format::node::{NodeEnd, NodeHeader, RankSection};
 use crate::format::state::{PartState, Phase};
@@ -117,6 +117,12 @@ pub fn store_of(config: &Config, descriptor: &CheckpointDescriptor) -> usize {
 pub fn count_of(config: &Config, position: usize) -> u32 {
     let base = bases(config).get(position).copied().unwrap_or(&config.cache_base);
     config.store_of(base).map_or(config.cache_size, |store| store.count)
+}
+
+/// Who copies files from the store with this position to the prefix.
+pub fn flush_type_of(config: &Config, position: usize) -> FlushType {
+    let base = bases(config).get(position).copied().unwrap_or(&config.cache_base);
+    config.store_of(base).map_or(config.flush_type, |store| store.flush_type)
 }
 
 impl Cache {

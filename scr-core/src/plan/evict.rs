@@ -3,7 +3,7 @@
 //!
 //! A committed checkpoint goes only when a newer committed one survives at least the same losses, when it is in the
 //! prefix, or when space forces it. Outputs go only when they are in the prefix, whatever forces. What is being written
-//! and the restart point in use never go. So the limit on the number of datasets is not absolute: a cache that may keep
+//! and the restart point in use never go, and what is on its way to the prefix not before that has ended. So the limit on the number of datasets is not absolute: a cache that may keep
 //! one keeps two while only the older survives the loss of a node.
 //!
 //! The plan depends on numbers that are equal on all nodes, so all compute the same; how far down the list a node must
@@ -44,6 +44,8 @@ pub struct Cached {
     pub is_flushed: bool,
     /// Whether the application is about to read, or reads, from it.
     pub is_in_use: bool,
+    /// Whether its files are being copied to the prefix.
+    pub is_flushing: bool,
 }
 
 /// At what price a dataset can go. The order is the order of going.
@@ -53,6 +55,8 @@ pub enum Price {
     Free,
     /// Nothing is lost, but the next restart may have to fetch.
     Fetch,
+    /// Its flush, which is under way, must end first; at what price it can go then is to be asked anew.
+    Wait,
     /// It must be flushed first; if that fails it stays, or goes aloud where space forces it.
     FlushFirst,
     /// A checkpoint is given up: only because space forces it, and said as a warning.
@@ -77,7 +81,7 @@ pub fn over_limit(cached: &[Cached], store: usize, limit: usize) -> Vec<Step> {
     let excess = cached.iter().filter(|c| c.store == store).count().saturating_sub(limit);
     let mut steps = when_forced(cached, store, true);
     steps.retain(|step| match step.price {
-        Price::Free | Price::Fetch => true,
+        Price::Free | Price::Fetch | Price::Wait => true,
         // An output must be flushed anyway; a checkpoint is not flushed for a count's sake.
         Price::FlushFirst => cached[step.position].is_output,
         Price::Aloud => false,
@@ -104,6 +108,9 @@ fn step(position: usize, cached: &[Cached], may_flush: bool) -> Option<Step> {
     }
     let to = |price, reason: String| Some(Step { id: dataset.id, position, price, reason });
     let flush_first = || to(Price::FlushFirst, "goes once it is in the prefix".into());
+    if dataset.is_flushing && !sabotage::active(Fault::EvictDuringFlush) {
+        return to(Price::Wait, "goes once its flush has ended".into());
+    }
     if dataset.standing == Standing::Condemned {
         return to(Price::Free, "is not to be used".into());
     }
@@ -154,7 +161,8 @@ mod tests {
     use super::*;
 
     /// `x` XOR checkpoint, `s` SINGLE checkpoint, `o` output, `b` checkpoint and output (XOR), `n` neither; with
-    /// `f` flushed, `w` being written, `c` condemned, `l` lost here, `u` in use, `2` in another store.
+    /// `f` flushed, `w` being written, `c` condemned, `l` lost here, `u` in use, `>` on its way to the prefix, `2` in another
+    /// store.
     fn cache(words: &str) -> Vec<Cached> {
         words
             .split_whitespace()
@@ -175,6 +183,7 @@ mod tests {
                     },
                     is_flushed: is("f"),
                     is_in_use: is("u"),
+                    is_flushing: is(">"),
                 }
             })
             .collect()
@@ -184,6 +193,7 @@ mod tests {
         let price = |step: &Step| match step.price {
             Price::Free => "",
             Price::Fetch => "~",
+            Price::Wait => ">",
             Price::FlushFirst => "+",
             Price::Aloud => "!",
         };
@@ -216,6 +226,9 @@ mod tests {
             ("nor does an output", "1x 2o", 1, "2+"),
             ("the restart point in use stays", "1xu 2x 3x", 1, "2"),
             ("neither checkpoint nor output", "1x 2n", 1, "2"),
+            ("what is on its way to the prefix waits for that", "1x> 2x 3x>", 1, "2 1>"),
+            ("whatever it is", "1o> 2xc> 3x", 1, "1> 2>"),
+            ("and may be spared by it", "1x> 2x 3x", 2, "2"),
             ("other stores count for themselves", "1x 2x2 3x2 4x2", 1, ""),
             ("but what they hold dominates", "1x 2x 3x2", 1, "1"),
         ];
@@ -235,6 +248,8 @@ mod tests {
             ("1o 2x 3xc 4s", false, "3 2! 4!"),
             ("1xl 2s 3olf 4ol", true, "3 2+ 1!"),
             ("1b 2xw 3xu", false, ""),
+            ("1x 2x> 3x 4xf", true, "1 3 4~ 2>"),
+            ("1x>", false, "1>"),
             ("", false, ""),
         ];
         for (words, may_flush, expected) in cases {
@@ -249,7 +264,7 @@ mod tests {
     /// The promise itself, over every cache of up to four datasets of these kinds.
     #[test]
     fn no_limit_ever_weakens_what_a_restart_can_survive() {
-        let kinds = ["x", "s", "xf", "sf", "o", "of", "b", "bf", "xc", "xl", "xw", "xu"];
+        let kinds = ["x", "s", "xf", "sf", "o", "of", "b", "bf", "xc", "xl", "xw", "xu", "x>"];
         let best = |cached: &[Cached], lost: u32| {
             let usable =
                 cached.iter().filter(|d| d.is_checkpoint && d.standing == Standing::Committed);
@@ -266,8 +281,7 @@ mod tests {
                 let left: Vec<Cached> = cached
                     .iter()
                     .filter(|d| {
-                        d.is_flushed
-                            || !steps.iter().any(|s| s.id == d.id && s.price != Price::FlushFirst)
+                        d.is_flushed || !steps.iter().any(|s| s.id == d.id && s.price < Price::Wait)
                     })
                     .copied()
                     .collect();

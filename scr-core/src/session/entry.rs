@@ -54,7 +54,7 @@ impl Entry {
     }
 
     /// The entry as the plan of eviction sees it.
-    pub(super) fn to_plan(&self, in_use: bool) -> evict::Cached {
+    pub(super) fn to_plan(&self, in_use: bool, is_flushing: bool) -> evict::Cached {
         evict::Cached {
             id: self.header.id,
             store: self.store,
@@ -64,6 +64,7 @@ impl Entry {
             standing: self.standing,
             is_flushed: self.flushed,
             is_in_use: in_use,
+            is_flushing,
         }
     }
 

@@ -5,6 +5,7 @@ use super::{Session, State};
 use crate::comm::agree;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
+use crate::exec::flush::Manner;
 use crate::exec::scr3;
 use crate::exec::topology::broadcast;
 use crate::format::current::{ChosenBy, Current};
@@ -25,6 +26,9 @@ impl Session {
     /// Why a flush failed; the launch has ended all the same, and the data are in cache.
     pub fn finalize(&mut self) -> Result<()> {
         self.enter("SCR_Finalize")?;
+        let ended: Vec<_> = self.flushing.iter().map(|one| one.dataset().identity).collect();
+        let waited = self.wait_for_flushes("SCR_Finalize", &|_| true);
+        self.leave(waited)?;
         let owed: Vec<usize> = (0..self.entries.len()).filter(|&i| self.is_owed(i)).collect();
         let newest = self.entries.iter().rposition(|e| e.header.is_checkpoint && e.is_usable());
         let is_due = due_at_finalize(
@@ -33,11 +37,13 @@ impl Session {
         );
         let mut outcome = Ok(());
         for index in owed.into_iter().chain(newest.filter(|_| is_due)) {
-            match self.try_flush(index) {
+            match self.try_flush(index, Manner::Sync) {
                 Ok(flushed) => outcome = outcome.and(flushed),
                 Err(error) => return self.leave(Err(error)),
             }
         }
+        self.evict_flushed(&ended);
+        self.transfers.close();
         self.tell_of_cache();
         self.tell_end_of_launch();
         self.heartbeat = None;
@@ -67,7 +73,9 @@ impl Session {
     pub fn current(&mut self, name: &str) -> Result<()> {
         self.enter("SCR_Current")?;
         let newest_known = self.last_id;
+        // It may be among them; and of later ones none must come into the index afterwards.
         let same = self.same_on_all_ranks(name);
+        let same = same.and_then(|()| self.wait_for_flushes("SCR_Current", &|_| true));
         let dropped = same.and_then(|()| self.first(|session| session.choose(name, newest_known)));
         let done = dropped.map(|dropped| self.disown(&dropped));
         self.leave(done)
@@ -109,6 +117,10 @@ impl Session {
     pub fn drop_dataset(&mut self, name: &str) -> Result<()> {
         self.enter("SCR_Drop")?;
         let same = self.same_on_all_ranks(name);
+        // Its files are to stay: they must be there.
+        let same = same.and_then(|()| {
+            self.wait_for_flushes("SCR_Drop", &|header| header.name.as_str() == name)
+        });
         let dropped = same.and_then(|()| {
             self.first(|session| {
                 let dataset = session.named(name)?.dataset;
@@ -146,6 +158,7 @@ impl Session {
         if let Err(error) = self.same_on_all_ranks(name) {
             return self.leave(Err(error));
         }
+        self.cancel_flushes("the application deletes it", &|h| h.name.as_str() == name);
         let here = self.entries.iter().filter(|e| e.header.name.as_str() == name);
         let keys: Vec<_> = here.map(super::entry::Entry::key).collect();
         for &key in &keys {

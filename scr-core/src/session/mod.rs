@@ -9,6 +9,7 @@
 mod bypass;
 mod entry;
 mod finish;
+mod flushing;
 mod guard;
 mod levels;
 mod output;
@@ -27,12 +28,14 @@ use crate::exec::Job;
 use crate::exec::heartbeat::Heartbeat;
 use crate::exec::lease::Holder;
 use crate::exec::topology::broadcast;
+use crate::exec::transfer::Transfers;
 use crate::format::decision::Decision;
 use crate::format::{DatasetHeader, Place};
 use crate::id::{DatasetId, DatasetIdentity, DatasetName, RelPath};
 use crate::plan::{halt, need};
 use bypass::Bypassed;
 use entry::Entry;
+use flushing::UnderWay;
 use levels::Levels;
 use restart::Taken;
 use std::collections::{BTreeSet, HashSet};
@@ -107,6 +110,10 @@ pub struct Session {
     abandoned: bool,
     /// Datasets in cache that this launch can use, ascending by number.
     entries: Vec<Entry>,
+    /// Flushes that go on while the application does, in the order of age.
+    flushing: Vec<UnderWay>,
+    /// This rank's copies for them.
+    transfers: Transfers,
     /// Candidates for a restart, in the order in which they are tried; those before `tried` were.
     candidates: Vec<crate::plan::order::Candidate>,
     tried: usize,
@@ -160,6 +167,8 @@ impl Session {
     /// On all ranks; rank 0 decides.
     pub fn need_checkpoint(&mut self) -> Result<bool> {
         self.enter("SCR_Need_checkpoint")?;
+        let looked = self.look_after_flushes();
+        self.leave(looked)?;
         self.costs.calls += 1;
         let halt = self.halt_reason()?;
         self.tell_halt(halt.as_ref());
@@ -179,16 +188,23 @@ impl Session {
         self.leave(decided)
     }
 
-    /// Whether the application should stop.
+    /// Whether the application should stop. Then it may leave: no flush is under way any more.
     ///
     /// # Collective
     /// On all ranks; rank 0 decides.
     pub fn should_exit(&mut self) -> Result<bool> {
         self.enter("SCR_Should_exit")?;
+        let looked = self.look_after_flushes();
+        self.leave(looked)?;
         let reason = self.halt_reason()?;
         self.tell_halt(reason.as_ref());
         let decided = broadcast(&*self.job.topology.world, &reason.is_some());
-        self.leave(decided)
+        let is_over = self.leave(decided)?;
+        if is_over {
+            let waited = self.wait_for_flushes("the job is to stop", &|_| true);
+            self.leave(waited)?;
+        }
+        Ok(is_over)
     }
 
     /// Watches a flag that is set from outside, by a handler of signals perhaps: once it is set on any rank, the job should
@@ -255,6 +271,7 @@ impl Session {
             && error.kind() == ErrorKind::Communication
         {
             self.broken = true;
+            self.transfers.stop();
         }
         result
     }

@@ -4,20 +4,20 @@
 use super::entry::Entry;
 use super::levels::Seat;
 use super::{Flags, Open, Outcome, Session, State};
-use crate::comm::{Reduce, agree, agree_on_largest};
+use crate::comm::{agree, agree_on_largest};
 use crate::config::Bypass;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
 use crate::exec::cache::{SPARE_PARITY, count_of};
-use crate::exec::flush::{Cargo, flush};
+use crate::exec::flush::{Cargo, Manner, flush};
 use crate::exec::lease::Holder;
 use crate::exec::protect::{Protected, Request, look_up, protect};
 use crate::exec::topology::broadcast;
-use crate::exec::verify::verify;
 use crate::format::state::Phase;
 use crate::format::{DatasetHeader, Place, Scheme};
 use crate::id::{DatasetId, DatasetIdentity, DatasetName};
-use crate::plan::{self, evict, level, room};
+use crate::plan::evict::{self, Price};
+use crate::plan::{self, level, room};
 use crate::sabotage::{self, Fault};
 use crate::store::{Space, exists};
 use std::collections::{BTreeSet, HashSet};
@@ -27,7 +27,7 @@ use std::sync::Arc;
 /// Longest name that the C interface can hand back.
 const NAME_MAX: usize = 1023;
 /// Bytes that a cache keeps free for the application and our records.
-const RESERVE_BYTES: u64 = 4 << 20;
+pub(super) const RESERVE_BYTES: u64 = 4 << 20;
 
 /// What rank 0 proposes for a new dataset.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -49,7 +49,9 @@ impl Session {
     /// room. Nothing has changed then, and the application can go on.
     pub fn start_output(&mut self, name: Option<&str>, flags: Flags) -> Result<()> {
         self.enter("SCR_Start_output")?;
-        let started = self.try_start(name.filter(|name| !name.is_empty()), flags);
+        let looked = self.look_after_flushes();
+        let started =
+            looked.and_then(|()| self.try_start(name.filter(|name| !name.is_empty()), flags));
         self.leave(started)
     }
 
@@ -64,6 +66,9 @@ impl Session {
             .map_or(Bypass::Yes, |descriptor| descriptor.bypass);
         let Seat { mut place, set, store } = self.levels.seat(&self.job, 0, number, flags.output);
         let mut bypass = self.bypasses(wanted);
+        if !bypass {
+            self.keep_to_limit(store)?;
+        }
         let mut expected =
             if bypass { Ok(Vec::new()) } else { self.look_for_room(&place, store, flags) };
         if wanted == Bypass::Auto && !bypass && self.is_too_tight(expected.is_err())? {
@@ -76,6 +81,11 @@ impl Session {
         let mut count = [needed.as_ref().map_or(0, |ids| ids.len() as u64)];
         agree_on_largest(&*self.job.topology.world, needed, &mut count)?;
         self.make_room(store, count[0] as usize)?;
+        if bypass && !sabotage::active(Fault::BypassBesideFlush) {
+            // Else an older dataset could take the names that the application writes now.
+            let why = "the application is about to write to the prefix";
+            self.wait_for_flushes(why, &|_| true)?;
+        }
         if sabotage::active(Fault::EvictBeforeCommit) {
             self.evict_all();
         }
@@ -203,14 +213,22 @@ impl Session {
     fn make_room(&mut self, store: usize, count: usize) -> Result<()> {
         let mut steps = evict::when_forced(&self.standings(), store, true);
         steps.truncate(count);
-        for (key, step) in self.keyed(steps) {
-            let Some(index) = self.entries.iter().position(|e| e.key() == key) else { continue };
-            if step.price == evict::Price::FlushFirst {
+        for (key, mut step) in self.keyed(steps) {
+            if step.price == Price::Wait {
+                self.wait_for_flushes("no room for another dataset", &|h| h.identity == key.0)?;
+                // Whether it may go depends on what became of its flush.
+                let steps = self.keyed(evict::when_forced(&self.standings(), store, true));
+                let again = steps.into_iter().find(|(other, _)| *other == key);
+                let Some((_, now)) = again else { continue };
+                step = now;
+            }
+            let Some(index) = self.position_of(key) else { continue };
+            if step.price == Price::FlushFirst {
                 self.flush_entry(index).context(|| {
                     format!("no room for another dataset, and dataset {} is nowhere else", step.id)
                 })?;
             }
-            let level = if step.price == evict::Price::Free { Level::Note } else { Level::Warning };
+            let level = if step.price == Price::Free { Level::Note } else { Level::Warning };
             self.evict(key, level, &format!("no room; it {}", step.reason));
         }
         if count > 0 && self.job.is_leader() {
@@ -263,7 +281,9 @@ impl Session {
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] where this rank said so, [`ErrorKind::PeerFailed`] where another did: the dataset is dropped,
-    /// older ones are as they were. For an output that did not reach the prefix, the reason; it is still in cache.
+    /// older ones are as they were. For an output that did not reach the prefix, the reason; it is still in cache. With
+    /// `SCR_FLUSH_ASYNC=1` it may still be on its way: what becomes of it is told later, and in the end by
+    /// [`finalize`](Self::finalize).
     pub fn complete_output(&mut self, valid: bool) -> Result<Outcome> {
         self.check_unbroken("SCR_Complete_output")?;
         let open = match std::mem::replace(&mut self.state, State::Idle) {
@@ -411,20 +431,22 @@ impl Session {
         if let Some(why) = &protected.degraded {
             let text = format!("dataset {} ({}) has no redundancy: {why}", header.id, header.name);
             self.tell(EventKind::Encode, Level::Warning, header, text);
-            let flushed = self.try_flush(newest)?;
+            // It may not be there for long.
+            let flushed = self.try_flush(newest, Manner::Sync)?;
             if header.is_output {
                 flushed?;
             }
             return Ok(Outcome::Degraded);
         }
+        self.look_at_flushes()?;
         let number = header.is_checkpoint.then_some(self.checkpoints);
         let due = plan::flush::due(header.is_output, number, self.job.config.flush_every);
         let is_retry =
             |entry: &Entry| entry.flush_owed && entry.header.is_checkpoint && header.is_checkpoint;
         if due.is_some() || self.entries.iter().any(is_retry) {
-            let flushed = self.try_flush(newest)?;
+            let flushed = self.try_flush(newest, self.manner_of(newest))?;
             if flushed.is_ok() && header.is_checkpoint {
-                // The newest is in the prefix: of the older, only outputs must still get there.
+                // The newest is in the prefix, or on its way: of the older, only outputs must still get there.
                 self.entries.iter_mut().for_each(|e| e.flush_owed &= e.header.is_output);
             }
             if let Err(error) = flushed
@@ -439,102 +461,81 @@ impl Session {
         Ok(Outcome::Committed)
     }
 
-    /// Flushes an entry, and before it the older outputs that are owed: they may have the same names, and the newest wins.
-    /// A failure is told, kept in mind, and returned inside.
-    pub(super) fn try_flush(&mut self, index: usize) -> Result<Result<()>> {
-        for older in 0..index {
-            let entry = &self.entries[older];
-            if entry.header.is_output && entry.is_only_here() {
-                // Its own failure is told and kept; this one is no worse for it.
-                let _ = self.try_flush_one(older)?;
-            }
-        }
-        self.try_flush_one(index)
-    }
-
-    fn try_flush_one(&mut self, index: usize) -> Result<Result<()>> {
-        let Err(error) = self.flush_entry(index) else { return Ok(Ok(())) };
-        if error.kind() == ErrorKind::Communication {
-            return Err(error);
-        }
-        self.entries[index].flush_owed = true;
-        let header = self.entries[index].header.clone();
-        let text = format!(
-            "flush of dataset {} ({}) failed, it stays in cache: {error:#}",
-            header.id, header.name
-        );
-        self.tell(EventKind::FlushFail, Level::Error, &header, text);
-        Ok(Err(error))
-    }
-
-    /// Flushes an entry that is not in the prefix yet.
-    pub(super) fn flush_entry(&mut self, index: usize) -> Result<()> {
-        let entry = &self.entries[index];
-        if entry.flushed {
-            return Ok(());
-        }
-        let cargo = Arc::new(agree(&*self.job.topology.world, entry.cargo(&self.job))?);
-        let mut flushed = flush(&self.job, self.lease.as_ref(), &entry.header, &cargo);
-        if self.is_corrupt_anywhere(&flushed)? {
-            // A corrupt block is a lost block: healed from redundancy where there is any, the rest goes the same way.
-            let set = self.levels.set(entry.set);
-            verify(&self.job, set, &entry.part(&self.job), &entry.place)?;
-            flushed = flush(&self.job, self.lease.as_ref(), &entry.header, &cargo);
-        }
-        self.lost_names(&flushed?);
-        let identity = self.entries[index].header.identity;
-        for entry in self.entries.iter_mut().filter(|e| e.header.identity == identity) {
-            (entry.flushed, entry.flush_owed) = (true, false);
-        }
-        let header = self.entries[index].header.clone();
-        self.trim_prefix(&header)
-    }
-
-    /// Whether a flush failed on any rank because of data that do not match their checksums.
-    fn is_corrupt_anywhere<T>(&self, flushed: &Result<T>) -> Result<bool> {
-        match flushed {
-            Err(error) if error.kind() != ErrorKind::Communication => {
-                let mut corrupt = [u64::from(error.cause_kind() == ErrorKind::Corrupt)];
-                self.job.topology.world.all_reduce(Reduce::Max, &mut corrupt)?;
-                Ok(corrupt[0] == 1)
-            }
-            _ => Ok(false),
-        }
-    }
-
-    /// Notes that the files of these datasets in the prefix were replaced.
-    fn lost_names(&mut self, identities: &[DatasetIdentity]) {
-        for entry in &mut self.entries {
-            let is_loser = identities.contains(&entry.header.identity);
-            entry.flushed &= !is_loser;
-            entry.replaced |= is_loser;
-        }
-    }
-
     /// The datasets in cache as the plan of eviction sees them.
     fn standings(&self) -> Vec<evict::Cached> {
         let in_use = self.taken.as_ref().and_then(super::restart::Taken::in_use);
-        self.entries.iter().map(|e| e.to_plan(Some(e.header.identity) == in_use)).collect()
+        let to_plan = |entry: &Entry| {
+            let identity = entry.header.identity;
+            entry.to_plan(Some(identity) == in_use, self.is_under_way(identity))
+        };
+        self.entries.iter().map(to_plan).collect()
     }
 
-    /// After a commit: what is beyond the limit of a store goes, where a newer dataset survives as much.
+    /// After a commit: what is beyond the limit of a store goes, where a newer dataset survives as much. What is on its way
+    /// to the prefix goes when it is there.
+    ///
+    /// # Collective
+    /// On all ranks.
     fn evict_surplus(&mut self) -> Result<()> {
         (0..self.job.cache.stores()).try_for_each(|store| self.evict_surplus_of(store))
     }
 
     fn evict_surplus_of(&mut self, store: usize) -> Result<()> {
-        let limit = count_of(&self.job.config, store).max(1) as usize;
-        for (key, step) in self.keyed(evict::over_limit(&self.standings(), store, limit)) {
-            if step.price == evict::Price::FlushFirst {
-                let index = self.entries.iter().position(|e| e.key() == key);
-                let Some(index) = index else { continue };
-                if self.try_flush(index)?.is_err() {
+        for (key, step) in self.keyed(self.surplus(store)) {
+            if step.price == Price::Wait {
+                continue;
+            }
+            let Some(index) = self.position_of(key) else { continue };
+            if step.price == Price::FlushFirst {
+                let _ = self.try_flush(index, self.manner_of(index))?;
+                if !self.entries[index].flushed {
                     continue;
                 }
             }
             self.evict(key, Level::Detail, &step.reason);
         }
         Ok(())
+    }
+
+    /// What stayed in the cache only for the sake of these flushes, which have ended, may go. Local.
+    pub(super) fn evict_flushed(&mut self, ended: &[DatasetIdentity]) {
+        for store in 0..self.job.cache.stores() {
+            for (key, step) in self.keyed(self.surplus(store)) {
+                if step.price < Price::Wait && ended.contains(&key.0) {
+                    self.evict(key, Level::Detail, &step.reason);
+                }
+            }
+        }
+    }
+
+    /// What goes to keep to the limit of a store.
+    fn surplus(&self, store: usize) -> Vec<evict::Step> {
+        evict::over_limit(&self.standings(), store, self.limit(store))
+    }
+
+    /// How many datasets a store may keep.
+    fn limit(&self, store: usize) -> usize {
+        count_of(&self.job.config, store).max(1) as usize
+    }
+
+    /// Before a dataset is written to a store that is over its limit only for the sake of flushes under way: waits for them,
+    /// so that a prefix that is slower than the application does not fill the cache.
+    ///
+    /// # Collective
+    /// On all ranks.
+    fn keep_to_limit(&mut self, store: usize) -> Result<()> {
+        let why = format!("the cache keeps {} dataset(s) (SCR_CACHE_SIZE)", self.limit(store));
+        while let Some(step) = self.surplus(store).iter().find(|step| step.price == Price::Wait) {
+            let identity = self.entries[step.position].header.identity;
+            self.wait_for_flushes(&why, &|header| header.identity == identity)?;
+            self.evict_flushed(&[identity]);
+        }
+        Ok(())
+    }
+
+    /// Where an entry is in the list.
+    pub(super) fn position_of(&self, key: (DatasetIdentity, u32)) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.key() == key)
     }
 
     /// Takes one layout of a dataset out of the cache; what cannot be removed is told.

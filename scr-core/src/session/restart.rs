@@ -387,6 +387,7 @@ impl Session {
         let Some(taken) = self.taken.take() else { return Ok(()) };
         let reason = format!("the application could not restart from it: {error:#}");
         let header = &taken.header;
+        self.cancel_flushes("it is set aside", &|other| other.identity == header.identity);
         let mut set_aside = Ok(());
         for entry in self.entries.iter_mut().filter(|e| e.header.identity == header.identity) {
             entry.standing = Standing::Condemned;

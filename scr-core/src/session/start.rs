@@ -16,6 +16,7 @@ use crate::event::{EventKind, Level};
 use crate::exec::Job;
 use crate::exec::cache::Cache;
 use crate::exec::distribute;
+use crate::exec::flush::Manner;
 use crate::exec::heal::heal;
 use crate::exec::heartbeat::Heartbeat;
 use crate::exec::lease::Holder;
@@ -24,6 +25,7 @@ use crate::exec::protect::Protected;
 use crate::exec::protect::sizes_of;
 use crate::exec::recover::{self, Cached, Local, Purpose, Usable};
 use crate::exec::topology::{Topology, broadcast};
+use crate::exec::transfer::Transfers;
 use crate::format::Place;
 use crate::format::decision::{CandidateReport, Decision, Location, Verdict};
 use crate::format::lease::LeaseState;
@@ -62,6 +64,8 @@ impl Session {
         job.epoch = broadcast(&*job.topology.world, &epoch)?;
         let heartbeat = Heartbeat::start(&job, lease.clone());
         let levels = Levels::form(&job)?;
+        let share = job.config.flush_async_bytes_per_second / job.topology.ranks.len() as u64;
+        let transfers = Transfers::new(&job.host, share);
         let mut session = Self {
             job,
             levels,
@@ -70,6 +74,8 @@ impl Session {
             state: State::Idle,
             abandoned: false,
             entries: Vec::new(),
+            flushing: Vec::new(),
+            transfers,
             candidates: Vec::new(),
             tried: 0,
             taken: None,
@@ -151,7 +157,7 @@ impl Session {
             let entry = &self.entries[index];
             let is_due = entry.header.is_output || self.job.config.flush_on_restart;
             if is_due && entry.is_only_here() {
-                let _ = self.try_flush(index)?;
+                let _ = self.try_flush(index, Manner::Sync)?;
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ use crate::format::summary::PrefixState;
 use crate::store::mem::Mem;
 use crate::store::{Access, Store};
 
+mod flushing;
 mod log;
 mod parameters;
 mod scr3;
@@ -48,13 +49,25 @@ impl Machine {
         file: &str,
         body: impl Fn(&mut Session, usize, &Mem) -> T + Sync,
     ) -> Vec<T> {
+        self.launch_on(nodes, file, |_, _| {}, body)
+    }
+
+    /// The same, on hosts that `prepare` has changed.
+    fn launch_on<T: Send>(
+        &self,
+        nodes: &[usize],
+        file: &str,
+        prepare: impl Fn(usize, &mut Host) + Sync,
+        body: impl Fn(&mut Session, usize, &Mem) -> T + Sync,
+    ) -> Vec<T> {
         let mut layers = Layers::new("/prefix", []);
         let file = format!("SCR_CACHE_BYPASS=0\nSCR_FLUSH=0\n{file}");
         layers.set_user_file(Path::new("/prefix/.scrconf"), &file);
         let (config, _) = layers.resolve().unwrap();
         let ranks = World::new(nodes.len(), Scheduler::Seeded(1)).run(|world| {
             let (rank, node) = (world.rank(), nodes[world.rank()]);
-            let host = Host::in_memory(format!("n{node}"), &self.local[node], &self.shared);
+            let mut host = Host::in_memory(format!("n{node}"), &self.local[node], &self.shared);
+            prepare(rank, &mut host);
             let mut session = Session::init(world, host, config.clone()).unwrap();
             body(&mut session, rank, &self.local[node])
         });
