@@ -38,6 +38,8 @@ pub(crate) enum Wanted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Knobs {
     pub flush_every: u32,
+    /// Whether the application goes on while its checkpoints are flushed.
+    pub flush_async: bool,
     pub set_size: u32,
     pub cache_size: u32,
     pub scheme: Wanted,
@@ -277,6 +279,7 @@ fn config(knobs: &Knobs) -> Config {
     config.cache_base = "/cache".into();
     config.control_base = "/cntl".into();
     config.flush_every = knobs.flush_every;
+    config.flush_async = knobs.flush_async;
     config.cache_size = knobs.cache_size;
     config.cache_bypass = Bypass::No;
     for descriptor in &mut config.checkpoints {
@@ -327,7 +330,9 @@ impl Told {
 impl Sink for Told {
     fn tell(&self, event: &Event) {
         self.lines.lock().unwrap().push(event.text.clone());
-        if let (EventKind::FlushSuccess, Some(name)) = (event.kind, &event.name) {
+        let is_success =
+            matches!(event.kind, EventKind::FlushSuccess | EventKind::AsyncFlushSuccess);
+        if let (true, Some(name)) = (is_success, &event.name) {
             self.flushed.lock().unwrap().push(name.as_str().to_string());
         }
         let waker = self.waker.lock().unwrap().take_if(|(kind, _)| *kind == event.kind);

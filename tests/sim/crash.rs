@@ -19,11 +19,12 @@ struct Tally {
 
 /// Runs every scenario of which `number % of == part`.
 fn campaign(part: usize, of: usize) {
+    run_all(scenario::all().into_iter().skip(part).step_by(of));
+}
+
+fn run_all(scenarios: impl Iterator<Item = Scenario>) {
     let mut failures = Vec::new();
-    for (number, scenario) in scenario::all().into_iter().enumerate() {
-        if number % of != part {
-            continue;
-        }
+    for scenario in scenarios {
         match crash_everywhere(&scenario) {
             Ok(tally) => println!(
                 "{:<20} {:>6} operations {:>6} crashes {:>5} in the recovery",
@@ -50,6 +51,11 @@ fn a_crash_at_any_operation_loses_nothing_3() {
     campaign(2, 3);
 }
 
+#[test]
+fn a_crash_at_any_operation_beside_the_application_loses_nothing() {
+    run_all(scenario::beside().into_iter());
+}
+
 fn crash_everywhere(scenario: &Scenario) -> Result<Tally, String> {
     let mut clean = scenario.base.fork();
     let counts = clean.launch(&scenario.launch)?.counts;
@@ -60,7 +66,7 @@ fn crash_everywhere(scenario: &Scenario) -> Result<Tally, String> {
             let count = count[side as usize];
             tally.operations += count;
             let all = crate::tries_every_operation()
-                || (rank == 0 && ["flush", "same names"].contains(&scenario.name));
+                || (rank == 0 && ["flush", "same names", "beside"].contains(&scenario.name));
             let step = if all { 1 } else { count.div_ceil(SAMPLES).max(1) };
             let first = 1 + mix2(rank as u64, side as u64) % step;
             for at in (first..=count).step_by(step as usize) {

@@ -188,8 +188,14 @@ fn a_second_job_is_refused_only_while_the_first_lives() {
 #[test]
 fn a_process_that_wakes_too_late_renames_nothing() {
     let flush = Knobs { flush_every: 1, ..KNOBS };
-    let moments = [EventKind::CheckpointStart, EventKind::CheckpointEnd, EventKind::FlushStart];
-    for (number, moment) in moments.into_iter().enumerate() {
+    let beside = Knobs { flush_async: true, ..flush };
+    let moments = [
+        (EventKind::CheckpointStart, flush),
+        (EventKind::CheckpointEnd, flush),
+        (EventKind::FlushStart, flush),
+        (EventKind::AsyncFlushStart, beside),
+    ];
+    for (number, (moment, flush)) in moments.into_iter().enumerate() {
         // Seeds of datasets that share names, and of some that do not.
         for seed in (0..3).map(|i| 400 + 10 * number as u64 + i) {
             let mut old = Cluster::new(8, seed);

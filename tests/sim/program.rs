@@ -22,6 +22,9 @@ pub(crate) enum Step {
     Checkpoint(String),
     /// Writes a checkpoint that must reach the prefix.
     Output(String),
+    /// Asks whether to write a checkpoint, and takes no notice of the answer: an occasion for flushes to end. With a number,
+    /// so that answers can be told apart.
+    Ask(u32),
     /// Ends well.
     Finalize,
 }
@@ -114,6 +117,10 @@ impl Rank<'_> {
                 Step::Restart => self.restart(rank, &mut session)?,
                 Step::Checkpoint(name) => self.write(rank, &mut session, name, false)?,
                 Step::Output(name) => self.write(rank, &mut session, name, true)?,
+                Step::Ask(number) => {
+                    let asked = session.need_checkpoint().map(|_| String::new());
+                    self.note(rank, &format!("ask {number}"), asked)?;
+                }
                 Step::Finalize => {
                     let done = session.finalize().map(|()| String::new());
                     self.note(rank, "finalize", done)?;

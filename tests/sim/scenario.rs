@@ -27,7 +27,7 @@ impl Scenario {
 }
 
 pub(crate) const KNOBS: Knobs =
-    Knobs { flush_every: 0, set_size: 4, cache_size: 1, scheme: Wanted::Xor };
+    Knobs { flush_every: 0, flush_async: false, set_size: 4, cache_size: 1, scheme: Wanted::Xor };
 
 pub(crate) fn steps(words: &str) -> Program {
     let step = |word: &str| match word.split_at(1) {
@@ -35,6 +35,7 @@ pub(crate) fn steps(words: &str) -> Program {
         ("f", "") => Step::Finalize,
         // A name that says of which kind its files are.
         _ if word.contains('.') => Step::Checkpoint(word.into()),
+        ("n", number) => Step::Ask(number.parse().unwrap()),
         ("o", number) => Step::Output(format!("ckpt.{number}")),
         (_, number) => Step::Checkpoint(format!("ckpt.{number}")),
     };
@@ -166,6 +167,41 @@ pub(crate) fn all() -> Vec<Scenario> {
     ]
 }
 
+/// Scenarios in which files are flushed while the application goes on.
+pub(crate) fn beside() -> Vec<Scenario> {
+    let beside = Knobs { flush_every: 1, flush_async: true, ..KNOBS };
+    let roomy = Knobs { cache_size: 3, ..beside };
+    let four = [0, 1, 2, 3];
+    let pairs = [0, 0, 1, 2, 2];
+    let nothing = |_: &mut Cluster| {};
+    vec![
+        // Each waits for the one before: the cache keeps one.
+        build(
+            "beside",
+            5,
+            &[job(&four, beside, "c1")],
+            nothing,
+            job(&four, beside, "r c2 n1 c3 n2 n3 c4 f"),
+        ),
+        // Several under way.
+        build(
+            "beside, same names",
+            5,
+            &[job(&four, roomy, "c1 c2 f")],
+            nothing,
+            job(&four, roomy, "r big.3 c4 o5 n1 f"),
+        ),
+        // What a killed launch left, by one that waits for nothing in the end.
+        build(
+            "beside, unequal",
+            4,
+            &[job(&pairs, roomy, "c1 c2")],
+            nothing,
+            job(&pairs, roomy, "r c3 n1 n2 c4 n3 n4 n5"),
+        ),
+    ]
+}
+
 fn build(
     name: &'static str,
     nodes: usize,
@@ -175,7 +211,7 @@ fn build(
 ) -> Scenario {
     let seed = name.bytes().fold(1, |hash, b| mix2(hash, b.into()));
     // The seed tells whether all datasets have the same file names.
-    let seed = if name == "same names" { seed & !3 } else { seed | 1 };
+    let seed = if name.ends_with("same names") { seed & !3 } else { seed | 1 };
     let mut base = Cluster::new(nodes, seed);
     for earlier in before {
         base.launch(earlier).unwrap_or_else(|why| panic!("scenario {name}: {why}"));

@@ -93,6 +93,7 @@ impl Life {
         let ranks = used + random.below(4) as usize;
         let knobs = Knobs {
             flush_every: random.below(3) as u32,
+            flush_async: Random::new(mix2(seed, 0xa57)).one_in(3),
             set_size: 2 + random.below(3) as u32,
             cache_size: 1 + random.below(2) as u32,
             scheme: random.pick(&SCHEMES),
@@ -161,6 +162,9 @@ impl Life {
             let name = format!("ckpt.{}", self.checkpoints);
             let is_output = self.random.one_in(6);
             steps.push(if is_output { Step::Output(name) } else { Step::Checkpoint(name) });
+        }
+        if self.knobs.flush_async {
+            steps = with_asks(steps);
         }
         if self.random.one_in(2) {
             steps.push(Step::Finalize);
@@ -295,4 +299,10 @@ impl Life {
         self.cluster.oracle.damage(node, "torn");
         self.count("rot");
     }
+}
+
+/// Gives flushes that are under way two occasions to end after each step.
+fn with_asks(steps: Vec<Step>) -> Vec<Step> {
+    let asks = |i: u32| [Step::Ask(2 * i), Step::Ask(2 * i + 1)];
+    steps.into_iter().zip(0..).flat_map(|(step, i)| std::iter::once(step).chain(asks(i))).collect()
 }

@@ -19,9 +19,18 @@ fn trouble_at_any_operation_is_one_answer_and_loses_nothing_2() {
     campaign(1, 2);
 }
 
+#[test]
+fn trouble_at_any_operation_beside_the_application_loses_nothing() {
+    run_all(scenario::beside().into_iter());
+}
+
 /// Runs every scenario of which `number % of == part`.
 fn campaign(part: usize, of: usize) {
-    for scenario in scenario::all().into_iter().skip(part).step_by(of) {
+    run_all(scenario::all().into_iter().skip(part).step_by(of));
+}
+
+fn run_all(scenarios: impl Iterator<Item = Scenario>) {
+    for scenario in scenarios {
         match trouble_everywhere(&scenario) {
             Ok(faults) => println!("{:<20} {faults:>6} errors", scenario.name),
             Err(why) => panic!("scenario {}: {why}", scenario.name),
