@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Flushes that go on while the application does.
 //!
-//! Without threads a rank copies one file each time that a call looks, so a test can stand between any two of them. Where a
-//! test has threads, a limit on what they copy holds them while time stands still.
+//! Without threads a rank copies one file each time that a call looks, so a test can stand between any two of them.
+//! [`threads`] has those with threads.
 
 use super::*;
-use crate::clock::{Clock, ManualClock};
 use crate::event::Sink;
 use crate::store::exists;
 use crate::store::fault::{Cause, Faulty, Plan, What};
 use std::sync::Mutex;
+
+mod threads;
 
 const OUTPUT: Flags = Flags { checkpoint: false, output: true };
 const ASYNC: [(&str, &str); 2] = [("SCR_FLUSH", "1"), ("SCR_FLUSH_ASYNC", "1")];
@@ -518,6 +519,67 @@ fn data_without_redundancy_are_flushed_at_once() {
 }
 
 #[test]
+fn a_flush_within_a_call_comes_after_those_under_way() {
+    // Both have the same names.
+    let stage = Stage::new(2).set("SCR_CACHE_SIZE", "9");
+    stage.run(
+        |_, _| {},
+        |session, rank, local| {
+            let write = |session: &mut Session, name: &str| {
+                session.start_output(Some(name), CHECKPOINT).unwrap();
+                for number in 0..4 {
+                    let file = format!("latest/{rank}.{number}");
+                    let path = session.route_file(Path::new(&file)).unwrap();
+                    let file = local.open(&path, Access::Create).unwrap();
+                    file.write_at(0, name.repeat(9000).as_bytes()).unwrap();
+                }
+            };
+            write(session, "a");
+            session.complete_output(true).unwrap();
+            write(session, "b");
+            let used: usize = local.walk().values().flatten().map(Vec::len).sum();
+            local.capacity((used + 10_000) as u64, u64::MAX);
+            assert!(is_flushing(session, "a"));
+            assert_eq!(session.complete_output(true).unwrap(), Outcome::Degraded);
+            assert!(is_flushed(session, "b"));
+            assert!(matches!(state(session, "a"), Some(PrefixState::Superseded { .. })));
+        },
+    );
+    assert!(stage.heard(EventKind::AsyncFlushFail).is_empty());
+}
+
+#[test]
+fn an_older_output_that_is_tried_again_comes_before_newer_ones_under_way() {
+    let stage = Stage::new(2).set("SCR_CACHE_SIZE", "9");
+    let prepare = |rank: usize, host: &mut Host| {
+        // In the third of its six files.
+        let plan = Plan { at: 30, what: What::Once(Cause::Io) };
+        let faulty = Faulty::new(host.shared.clone()).under("/prefix/a").plan(plan);
+        if rank == 1 {
+            host.shared = Arc::new(faulty);
+        }
+    };
+    stage.run(prepare, |session, rank, local| {
+        let names = |session: &Session| {
+            let names = session.flushing.iter().map(|one| one.dataset().name.to_string());
+            names.collect::<Vec<_>>()
+        };
+        put(session, rank, local, "a", OUTPUT, 6);
+        put(session, rank, local, "b", OUTPUT, 9);
+        assert_eq!(names(session), ["a", "b"]);
+        while names(session) == ["a", "b"] {
+            session.need_checkpoint().unwrap();
+        }
+        assert_eq!(names(session), ["b"]);
+        put(session, rank, local, "c", OUTPUT, 1);
+        assert_eq!(names(session), ["a", "b", "c"]);
+        session.finalize().unwrap();
+        assert!(["a", "b", "c"].into_iter().all(|name| is_flushed(session, name)));
+    });
+    assert_eq!(stage.heard(EventKind::AsyncFlushFail).len(), 1);
+}
+
+#[test]
 fn sync_is_what_it_says() {
     for (key, value) in [("SCR_FLUSH_TYPE", "SYNC"), ("STORE", "/dev/shm FLUSH=SYNC")] {
         let stage = Stage::new(2).set(key, value);
@@ -531,99 +593,4 @@ fn sync_is_what_it_says() {
         assert_eq!(stage.heard(EventKind::FlushSuccess).len(), 1);
         assert!(stage.heard(EventKind::AsyncFlushStart).is_empty());
     }
-}
-
-/// A clock that stands still, whoever sleeps on it, until it is moved.
-#[derive(Debug, Default)]
-struct Still(ManualClock);
-
-impl Clock for Still {
-    fn unix(&self) -> Duration {
-        self.0.unix()
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.0.monotonic()
-    }
-
-    fn sleep(&self, _duration: Duration) {
-        std::thread::yield_now();
-    }
-}
-
-/// Ranks with threads, which copy one block and then wait for time to pass.
-fn held(nodes: usize) -> (Stage, Arc<Still>) {
-    let stage = Stage::new(nodes).set("SCR_FLUSH_ASYNC_BW", "1").set("SCR_CACHE_SIZE", "9");
-    (stage.set("SCR_HEARTBEAT_SECONDS", "0"), Arc::default())
-}
-
-fn with_threads(clock: &Arc<Still>) -> impl Fn(usize, &mut Host) + Sync {
-    |_, host| (host.background, host.clock) = (true, clock.clone())
-}
-
-#[test]
-fn threads_copy_while_the_application_goes_on() {
-    let (stage, clock) = held(3);
-    stage.run(with_threads(&clock), |session, rank, local| {
-        put(session, rank, local, "a", CHECKPOINT, 3);
-        put(session, rank, local, "b", CHECKPOINT, 3);
-        for _ in 0..100 {
-            session.need_checkpoint().unwrap();
-        }
-        assert!(is_flushing(session, "a") && is_flushing(session, "b"));
-        while !is_flushed(session, "b") {
-            clock.0.advance(Duration::from_secs(100_000));
-            session.need_checkpoint().unwrap();
-        }
-        session.finalize().unwrap();
-    });
-    assert_eq!(stage.heard(EventKind::AsyncFlushSuccess).len(), 2);
-}
-
-#[test]
-fn threads_hurry_for_who_waits_and_end() {
-    let (stage, clock) = held(2);
-    stage.run(with_threads(&clock), |session, rank, local| {
-        put(session, rank, local, "a", CHECKPOINT, 3);
-        put(session, rank, local, "b", CHECKPOINT, 3);
-        session.delete("b").unwrap();
-        session.finalize().unwrap();
-        assert!(is_flushed(session, "a") && state(session, "b").is_none());
-        assert!(!session.transfers.has_thread());
-    });
-    assert!(temporaries(&stage.machine.shared).is_empty());
-}
-
-#[test]
-fn threads_end_with_a_session_that_is_dropped() {
-    let (stage, clock) = held(2);
-    let held = stage.run(with_threads(&clock), |session, rank, local| {
-        put(session, rank, local, "a", CHECKPOINT, 3);
-        session.transfers.has_thread()
-    });
-    // The sessions are gone, so nobody has a store of theirs any more.
-    assert_eq!(held, [true, true]);
-    assert_eq!(Arc::strong_count(&clock), 1);
-}
-
-#[test]
-fn a_panic_in_a_thread_is_a_flush_that_failed() {
-    let (stage, clock) = held(2);
-    let prepare = |rank: usize, host: &mut Host| {
-        with_threads(&clock)(rank, host);
-        if rank == 1 {
-            let plan = Plan { at: 1, what: What::Crash };
-            let faulty = Faulty::new(host.shared.clone()).under("/prefix/a").plan(plan);
-            host.shared = Arc::new(faulty.on_crash(Arc::new(|| panic!("as the test wants it"))));
-        }
-    };
-    stage.run(prepare, |session, rank, local| {
-        put(session, rank, local, "a", CHECKPOINT, 3);
-        while !session.entries[0].flush_owed {
-            session.need_checkpoint().unwrap();
-        }
-        assert_eq!(cached(session), ["a"]);
-    });
-    let told = stage.heard(EventKind::AsyncFlushFail);
-    assert!(told[0].contains("the thread that copies panicked"), "{told:?}");
 }
