@@ -43,6 +43,7 @@ pub struct Transfers {
     /// What no thread copies.
     queue: VecDeque<Arc<Task>>,
     orders: Arc<Orders>,
+    /// Of this rank; 0 for any.
     bytes_per_second: u64,
 }
 
@@ -82,15 +83,18 @@ enum State {
 }
 
 impl Transfers {
-    /// No copies yet, and no thread; `bytes_per_second` is the most that a thread copies, 0 for no limit.
-    pub fn new(host: &Host, bytes_per_second: u64) -> Self {
+    /// No copies yet, and no thread. The threads of the `ranks` of a node together copy `bytes_per_second` at most, 0 for no
+    /// limit.
+    pub fn new(host: &Host, bytes_per_second: u64, ranks: usize) -> Self {
+        // A small share must not come to none, which would be no limit.
+        let share = (bytes_per_second / ranks.max(1) as u64).max(u64::from(bytes_per_second > 0));
         Self {
             clock: host.clock.clone(),
             threads: host.background,
             thread: None,
             queue: VecDeque::new(),
             orders: Arc::default(),
-            bytes_per_second,
+            bytes_per_second: share,
         }
     }
 
@@ -154,12 +158,14 @@ impl Transfers {
     /// Lets nothing more be copied, and returns when the thread is gone.
     pub fn close(&mut self) {
         self.stop();
-        let Some(Worker { tasks, thread, pid }) = self.thread.take() else { return };
-        drop(tasks);
-        if pid == rustix::process::getpid() {
-            // It is between two blocks, or will be soon. That it ends is all there is to know.
-            let _ = thread.join();
+        let Some(worker) = self.thread.take() else { return };
+        if worker.pid != rustix::process::getpid() {
+            // A child of a fork has no thread to wait for, and may have inherited a locked lock.
+            return std::mem::forget(worker);
         }
+        drop(worker.tasks);
+        // It is between two blocks, or will be soon. That it ends is all there is to know.
+        let _ = worker.thread.join();
     }
 }
 
@@ -314,6 +320,14 @@ impl Pace {
 mod tests {
     use super::*;
     use crate::clock::ManualClock;
+
+    #[test]
+    fn ranks_share_the_limit_of_their_node() {
+        let mem = crate::store::mem::Mem::new();
+        let host = Host::in_memory("n", &mem, &mem);
+        let share = |limit, ranks| Transfers::new(&host, limit, ranks).bytes_per_second;
+        assert_eq!([(1000, 4), (3, 4), (0, 4), (7, 1)].map(|(l, r)| share(l, r)), [250, 1, 0, 7]);
+    }
 
     #[test]
     fn a_rate_is_kept_to_unless_somebody_waits() {

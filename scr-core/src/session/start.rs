@@ -64,8 +64,8 @@ impl Session {
         job.epoch = broadcast(&*job.topology.world, &epoch)?;
         let heartbeat = Heartbeat::start(&job, lease.clone());
         let levels = Levels::form(&job)?;
-        let share = job.config.flush_async_bytes_per_second / job.topology.ranks.len() as u64;
-        let transfers = Transfers::new(&job.host, share);
+        let limit = job.config.flush_async_bytes_per_second;
+        let transfers = Transfers::new(&job.host, limit, job.topology.ranks.len());
         let mut session = Self {
             job,
             levels,
