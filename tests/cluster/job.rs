@@ -4,7 +4,7 @@
 //! The judge stands outside: it reads the logs of the ranks, which lie on the shared file system and outlive every node, and
 //! computes by itself what the result must be.
 
-use crate::lab::{Lab, Running};
+use crate::lab::{Finished, Lab, Running};
 use scr_core::event::EventKind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -75,6 +75,11 @@ impl<'a> Job<'a> {
         self
     }
 
+    /// The same behind a gate.
+    pub(crate) fn behind(self, gate: &Gate) -> Self {
+        gate.variables.iter().fold(self, |job, (name, value)| job.set(name, value))
+    }
+
     /// The application and its arguments.
     pub(crate) fn application(&self) -> Vec<String> {
         let program = self.lab.installed("bin/app").to_string_lossy().into_owned();
@@ -87,6 +92,12 @@ impl<'a> Job<'a> {
         let env = ["env", "-i", "-C", &self.prefix.to_string_lossy()].map(str::to_string);
         let variables = self.environment.iter().map(|(name, value)| format!("{name}={value}"));
         env.into_iter().chain(variables).chain(words.iter().cloned()).collect()
+    }
+
+    /// Runs a command on the head, in the prefix and the environment of the job.
+    pub(crate) fn run(&self, words: &[&str]) -> Finished {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_string()).collect();
+        self.lab.start("head", &self.command(&words)).finish()
     }
 
     /// Starts one launch by `srun` in an allocation, without `scr run`.
@@ -249,4 +260,38 @@ fn result(ranks: usize, steps: u64) -> String {
     }
     let parts = states.iter().zip(0..).map(|(state, rank)| mix(state ^ rank));
     format!("{:016x} after step {steps}\n", parts.fold(0, |sum, part| sum ^ part))
+}
+
+/// A gate that processes of a job wait at (`gate.c`).
+#[derive(Debug)]
+pub(crate) struct Gate {
+    directory: PathBuf,
+    /// What puts a program behind the gate.
+    variables: [(&'static str, String); 2],
+}
+
+impl Gate {
+    /// A gate at which each process waits when it is about to write to a path like `pattern` for the `count`-th time.
+    pub(crate) fn new(job: &Job, name: &str, count: u32, pattern: &str) -> Self {
+        let directory = job.prefix.join(name);
+        fs::create_dir(&directory).expect("a directory for a gate");
+        let variables = [
+            ("LD_PRELOAD", job.lab.installed("lib/gate.so").to_string_lossy().into_owned()),
+            ("SCR_TEST_GATE", format!("{}:{count}:{pattern}", directory.display())),
+        ];
+        Self { directory, variables }
+    }
+
+    /// The hosts of which a process waits.
+    pub(crate) fn waiting(&self) -> BTreeSet<String> {
+        let entries = fs::read_dir(&self.directory).expect("the gate").flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let host = |name: String| Some(name.strip_prefix("at.")?.split('.').next()?.to_string());
+        names.filter_map(host).collect()
+    }
+
+    /// Lets all go on.
+    pub(crate) fn open(&self) {
+        fs::write(self.directory.join("go"), "").expect("a sign");
+    }
 }

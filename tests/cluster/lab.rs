@@ -336,6 +336,10 @@ fn install(place: &Path) {
     for name in ["scr", "scr_run", "scr_prerun", "scr_postrun", "scr_halt"] {
         link(scr(), &format!("bin/{name}"));
     }
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]);
+    compiler.arg(place.join("lib/gate.so")).arg(root().join("tests/cluster/gate.c"));
+    succeed(&mut compiler);
 }
 
 /// Directories that must be seen by nodes wherever they lie.

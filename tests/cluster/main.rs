@@ -8,3 +8,4 @@ mod job;
 mod lab;
 mod machine;
 mod rebuild;
+mod windows;
