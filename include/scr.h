@@ -221,11 +221,11 @@ int SCR_Complete_output(int valid);
 int SCR_Have_restart(int *flag, char *name);
 
 /**
- * Starts reading the checkpoint that SCR_Have_restart named, and writes its name to name.
+ * Starts reading the checkpoint that SCR_Have_restart named, or would name, and writes its name to name.
  *
  * name: room for SCR_MAX_FILENAME bytes, or NULL.
  *
- * Collective. After an error nothing was started.
+ * Collective. After an error, as that there is no checkpoint, nothing was started.
  */
 int SCR_Start_restart(char *name);
 

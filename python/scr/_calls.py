@@ -145,7 +145,7 @@ def have_restart() -> Optional[str]:
 
 
 def start_restart() -> str:
-    """Starts reading the checkpoint that ``have_restart`` named, and returns its name. Collective."""
+    """Starts reading the checkpoint that ``have_restart`` named, or would name, and returns its name. Collective."""
     buffer = ctypes.create_string_buffer(MAX_FILENAME)
     _check(_library.library().SCR_Start_restart(buffer))
     return os.fsdecode(buffer.value)

@@ -157,7 +157,7 @@ pub unsafe extern "C" fn SCR_Have_restart(flag: *mut c_int, name: *mut c_char) -
     boundary("SCR_Have_restart", |life| {
         // SAFETY: null or an int, by the contract of scr.h.
         let cleared = unsafe { put_flag(flag, false) };
-        let found = life.have_restart(cleared)?;
+        let found = life.have_restart(cleared, |dataset| args::takes(name, dataset))?;
         let Some(dataset) = found else { return Ok(()) };
         if !name.is_null() {
             // SAFETY: a buffer of SCR_MAX_FILENAME bytes, by the contract of scr.h.
@@ -168,15 +168,15 @@ pub unsafe extern "C" fn SCR_Have_restart(flag: *mut c_int, name: *mut c_char) -
     })
 }
 
-/// Starts reading the checkpoint that SCR_Have_restart named, and writes its name to name.
+/// Starts reading the checkpoint that SCR_Have_restart named, or would name, and writes its name to name.
 ///
 /// name: room for SCR_MAX_FILENAME bytes, or NULL.
 ///
-/// Collective. After an error nothing was started.
+/// Collective. After an error, as that there is no checkpoint, nothing was started.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SCR_Start_restart(name: *mut c_char) -> c_int {
     boundary("SCR_Start_restart", |life| {
-        let dataset = life.start_restart(|_| Ok(()))?;
+        let dataset = life.start_restart(|dataset| args::takes(name, dataset))?;
         // SAFETY: null, or a buffer of SCR_MAX_FILENAME bytes, by the contract of scr.h.
         if name.is_null() { Ok(()) } else { unsafe { put_text(name, dataset.as_bytes()) } }
     })

@@ -64,6 +64,18 @@ pub(crate) fn flag(flag: *const c_int) -> Result<()> {
     if flag.is_null() { misuse("the flag is NULL") } else { Ok(()) }
 }
 
+/// Checks that `name`, where there is room for one, can take the name of this dataset.
+pub(crate) fn takes(name: *const c_char, dataset: &str) -> Result<()> {
+    if name.is_null() { Ok(()) } else { fits(dataset.len()) }
+}
+
+fn fits(length: usize) -> Result<()> {
+    if length < ROOM {
+        return Ok(());
+    }
+    misuse(format!("a text of {length} bytes does not fit SCR_MAX_FILENAME"))
+}
+
 /// Writes a flag.
 ///
 /// # Safety
@@ -85,9 +97,7 @@ pub(crate) unsafe fn put_text(buffer: *mut c_char, text: &[u8]) -> Result<()> {
     if buffer.is_null() {
         return misuse("the buffer is NULL");
     }
-    if text.len() >= ROOM {
-        return misuse(format!("a text of {} bytes does not fit SCR_MAX_FILENAME", text.len()));
-    }
+    fits(text.len())?;
     // SAFETY: not null, room for the text and its NUL was checked, and a slice of ours does not overlap C's buffer.
     unsafe {
         buffer.cast::<u8>().copy_from_nonoverlapping(text.as_ptr(), text.len());

@@ -181,7 +181,7 @@ routines! {
     /// SCR_Need_checkpoint.
     scr_need_checkpoint, scr_need_checkpoint_: (flag: *mut c_int, ierror: *mut c_int) {
         // SAFETY: by the contract of all routines.
-        unsafe { ask("SCR_Need_checkpoint", flag, ierror, |life| life.need_checkpoint(Ok(()))) }
+        unsafe { ask("SCR_Need_checkpoint", flag, ierror, |life| life.need_checkpoint(args::flag(flag))) }
     }
 
     /// SCR_Start_output.
@@ -226,10 +226,13 @@ routines! {
         flag: *mut c_int, name: *mut c_char, ierror: *mut c_int, name_length: Length
     ) {
         let place = Place::new(name, name_length);
-        let question = |life: &mut Life| match life.have_restart(Ok(()))? {
-            // SAFETY: by the contract of all routines.
-            Some(dataset) => unsafe { place.put(dataset.as_bytes()) }.map(|()| true),
-            None => Ok(false),
+        let question = |life: &mut Life| {
+            let takes = |dataset: &str| place.fits(dataset.as_bytes());
+            match life.have_restart(args::flag(flag), takes)? {
+                // SAFETY: by the contract of all routines.
+                Some(dataset) => unsafe { place.put(dataset.as_bytes()) }.map(|()| true),
+                None => Ok(false),
+            }
         };
         // SAFETY: by the contract of all routines.
         unsafe { ask("SCR_Have_restart", flag, ierror, question) }
@@ -258,7 +261,7 @@ routines! {
     /// SCR_Should_exit.
     scr_should_exit, scr_should_exit_: (flag: *mut c_int, ierror: *mut c_int) {
         // SAFETY: by the contract of all routines.
-        unsafe { ask("SCR_Should_exit", flag, ierror, |life| life.should_exit(Ok(()))) }
+        unsafe { ask("SCR_Should_exit", flag, ierror, |life| life.should_exit(args::flag(flag))) }
     }
 
     /// SCR_Current.

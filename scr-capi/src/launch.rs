@@ -5,7 +5,7 @@ use crate::job::{self, System};
 use crate::settings::{Settings, Settled};
 use crate::sink::Lines;
 use scr_core::clock::SystemClock;
-use scr_core::comm::Comm;
+use scr_core::comm::{Comm, agree};
 use scr_core::event::json::JsonLines;
 use scr_core::event::{Both, Level, Sink};
 use scr_core::exec::prefix::Prefix;
@@ -13,6 +13,7 @@ use scr_core::session::{Host, JobInfo, Session};
 use scr_core::store::posix::Posix;
 use scr_core::{Error, ErrorKind, Result};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// A running session and what C's side of it needs.
 #[derive(Debug)]
@@ -22,8 +23,21 @@ pub(crate) struct Launch {
     pub(crate) comm: Box<dyn Comm>,
     /// `SCR_HALT_EXIT`
     pub(crate) halt_exit: bool,
-    /// `SCR_EXIT_SIGNALS`
-    pub(crate) exit_signals: Vec<String>,
+}
+
+impl Launch {
+    /// The name of the dataset to restart from, where the caller of every rank can take it.
+    ///
+    /// # Collective
+    /// All ranks of the session.
+    pub(crate) fn offer(
+        &mut self,
+        takes: impl FnOnce(&str) -> Result<()>,
+    ) -> Result<Option<String>> {
+        let Some(name) = self.session.have_restart()? else { return Ok(None) };
+        agree(&*self.comm, takes(name.as_str()))?;
+        Ok(Some(name.as_str().to_string()))
+    }
 }
 
 /// What `SCR_Init` came to.
@@ -35,6 +49,9 @@ pub(crate) enum Started {
     Running(Box<Launch>),
 }
 
+/// Installs handlers for the signals with these names; they set the flag that comes back.
+pub(crate) type Watch<'a> = dyn FnMut(&[String]) -> Result<Arc<AtomicBool>> + 'a;
+
 /// Starts a session of the ranks of `world` with `settings`; from here on `voice` speaks for this rank.
 ///
 /// # Collective
@@ -43,6 +60,7 @@ pub(crate) fn launch(
     world: Box<dyn Comm>,
     settings: &mut Settings,
     voice: &mut Lines,
+    watch: &mut Watch<'_>,
 ) -> Result<Started> {
     voice.rank = Some(world.rank());
     let settled = settings.settle(&*world)?;
@@ -56,6 +74,8 @@ pub(crate) fn launch(
         return Ok(Started::Disabled);
     }
 
+    // First, for it can fail, and nothing was touched yet.
+    let stop = agree(&*world, watch(&settled.config.exit_signals))?;
     let comm = world.split(Some(0), world.rank() as u32)?.ok_or_else(|| {
         Error::new(ErrorKind::Communication, "MPI gave no communicator for the color of this rank")
     })?;
@@ -82,9 +102,13 @@ pub(crate) fn launch(
             .map_err(|e| Error::io("look up the working directory", ".", &e))?,
         background: true,
     };
-    let (halt_exit, exit_signals) = (settled.config.halt_exit, settled.config.exit_signals.clone());
-    let session = Session::init(world, host, settled.config)?;
-    Ok(Started::Running(Box::new(Launch { session, comm, halt_exit, exit_signals })))
+    let (halt_exit, has_signals) =
+        (settled.config.halt_exit, !settled.config.exit_signals.is_empty());
+    let mut session = Session::init(world, host, settled.config)?;
+    if has_signals {
+        session.stop_when(stop);
+    }
+    Ok(Started::Running(Box::new(Launch { session, comm, halt_exit })))
 }
 
 /// Says what the user should know of the configuration.
@@ -114,4 +138,35 @@ pub(crate) fn world() -> Result<Box<dyn Comm>> {
 #[expect(clippy::unnecessary_wraps, reason = "the same signature as with MPI")]
 pub(crate) fn world() -> Result<Box<dyn Comm>> {
     Ok(Box::new(scr_core::comm::solo::Solo))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scr_core::comm::solo::Solo;
+    use scr_core::store::Store;
+
+    #[test]
+    fn a_start_whose_signals_cannot_be_handled_has_touched_nothing() {
+        let place = tempfile::tempdir().expect("a directory");
+        let mut settings = Settings::default();
+        for name in ["SCR_PREFIX", "SCR_CACHE_BASE", "SCR_CNTL_BASE"] {
+            let text = format!("{name}={}", place.path().display());
+            settings.call(&text, true).expect("a setting");
+        }
+        settings.call("SCR_EXIT_SIGNALS=TERM", true).expect("a setting");
+        let mut voice = Lines { rank: None, node: "n0".into(), debug: 0 };
+        let mut refuse = |names: &[String]| {
+            assert_eq!(names, ["TERM"]);
+            Err(Error::new(ErrorKind::Io, "no handler"))
+        };
+        let error = launch(Box::new(Solo), &mut settings, &mut voice, &mut refuse);
+        assert_eq!(error.expect_err("refused").kind(), ErrorKind::Io);
+        assert_eq!(Posix::new().list(place.path()).expect("lists"), [""; 0]);
+
+        let mut accept = |_: &[String]| Ok(Arc::default());
+        let started = launch(Box::new(Solo), &mut settings, &mut voice, &mut accept);
+        assert!(matches!(started.expect("starts"), Started::Running(_)));
+        assert_ne!(Posix::new().list(place.path()).expect("lists"), [""; 0]);
+    }
 }

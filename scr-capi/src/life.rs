@@ -41,8 +41,6 @@ pub(crate) struct Life {
     signals: Signals,
     phase: Phase,
     engine: Engine,
-    /// What `SCR_Have_restart` named last.
-    offered: Option<String>,
 }
 
 impl Default for Life {
@@ -55,7 +53,6 @@ impl Default for Life {
             signals: Signals::default(),
             phase: Phase::Off,
             engine: Engine::None,
-            offered: None,
         }
     }
 }
@@ -64,19 +61,12 @@ impl Life {
     /// Starts over the ranks that `ranks` gives, which is asked only where a start is allowed.
     pub(crate) fn init(&mut self, ranks: impl FnOnce() -> Result<Box<dyn Comm>>) -> Result<()> {
         self.at(Phase::Off)?;
-        self.engine = match launch::launch(ranks()?, &mut self.settings, &mut self.voice)? {
+        let (signals, voice) = (&mut self.signals, &mut self.voice);
+        let mut watch = |names: &[String]| signals.install(names);
+        let started = launch::launch(ranks()?, &mut self.settings, voice, &mut watch);
+        self.engine = match started.inspect_err(|_| self.signals.let_go())? {
             Started::Disabled => Engine::Disabled,
-            Started::Running(mut launch) => {
-                let installed = self.signals.install(&launch.exit_signals);
-                if let Err(error) = agree(&*launch.comm, installed) {
-                    launch.session.finalize()?;
-                    return Err(error);
-                }
-                if !launch.exit_signals.is_empty() {
-                    launch.session.stop_when(self.signals.stop.clone());
-                }
-                Engine::Running(launch)
-            }
+            Started::Running(launch) => Engine::Running(launch),
         };
         self.phase = Phase::Idle;
         self.exit_if_asked()
@@ -149,25 +139,28 @@ impl Life {
         }
     }
 
-    /// The name of the dataset to restart from. `place` as for `need_checkpoint`.
-    pub(crate) fn have_restart(&mut self, place: Result<()>) -> Result<Option<String>> {
+    /// The name of the dataset to restart from. `place` as for `need_checkpoint`; where the caller of any rank cannot take
+    /// the name, all get an error, and can ask again.
+    pub(crate) fn have_restart(
+        &mut self,
+        place: Result<()>,
+        takes: impl FnOnce(&str) -> Result<()>,
+    ) -> Result<Option<String>> {
         let Some(launch) = self.at(Phase::Idle)? else { return place.map(|()| None) };
         agree(&*launch.comm, place)?;
-        let found = launch.session.have_restart()?.map(|name| name.as_str().to_string());
-        self.offered.clone_from(&found);
-        Ok(found)
+        launch.offer(takes)
     }
 
-    /// Starts to read what `have_restart` named. Where the caller of any rank cannot take its name, nothing is started.
+    /// Starts to read what `have_restart` named, or would name. Where the caller of any rank cannot take the name, nothing is
+    /// started.
     pub(crate) fn start_restart(
         &mut self,
         takes: impl FnOnce(&str) -> Result<()>,
     ) -> Result<String> {
-        let taken = self.offered.as_deref().map_or(Ok(()), takes);
         let Some(launch) = self.at(Phase::Idle)? else {
             return Err(Error::new(ErrorKind::Misuse, "nothing to restart from: SCR_ENABLE=0"));
         };
-        agree(&*launch.comm, taken)?;
+        launch.offer(takes)?;
         let name = launch.session.start_restart()?.as_str().to_string();
         self.phase = Phase::Restart;
         Ok(name)
@@ -293,7 +286,7 @@ mod tests {
     #[test]
     fn disabled_passes_the_whole_life() {
         let mut life = life(Engine::Disabled, Phase::Idle);
-        assert_eq!(life.have_restart(Ok(())).expect("passes"), None);
+        assert_eq!(life.have_restart(Ok(()), |_| Ok(())).expect("passes"), None);
         assert!(!life.need_checkpoint(Ok(())).expect("passes"));
         assert!(!life.should_exit(Ok(())).expect("passes"));
         life.start_output(Ok(Some("a".into())), 1).expect("passes");
@@ -327,7 +320,7 @@ mod tests {
             life.complete_checkpoint(true),
             life.start_output(Ok(None), 0),
             life.complete_output(true),
-            life.have_restart(Ok(())).map(drop),
+            life.have_restart(Ok(()), |_| Ok(())).map(drop),
             life.start_restart(|_| Ok(())).map(drop),
             life.complete_restart(true),
             life.current(Ok("a".into())),

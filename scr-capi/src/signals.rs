@@ -18,12 +18,12 @@ pub(crate) struct Signals {
     flags: Vec<Arc<AtomicBool>>,
     installed: Vec<SigId>,
     /// Set by the first signal of any kind.
-    pub(crate) stop: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Installs a handler for each of these, and takes those of an earlier session away.
-    pub(crate) fn install(&mut self, names: &[String]) -> Result<()> {
+    /// Installs a handler for each of these, and takes those of an earlier session away. Returns the flag that they set.
+    pub(crate) fn install(&mut self, names: &[String]) -> Result<Arc<AtomicBool>> {
         for id in self.installed.drain(..) {
             unregister(id);
         }
@@ -42,7 +42,7 @@ impl Signals {
             }
             self.flags.push(came);
         }
-        Ok(())
+        Ok(self.stop.clone())
     }
 
     /// From here on signals do what they did before.

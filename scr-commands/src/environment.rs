@@ -6,3 +6,10 @@
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
+
+/// The id of the allocation around this process, where the library looks for it too.
+pub(crate) fn job_id() -> Option<String> {
+    const NAMES: [&str; 6] =
+        ["SCR_JOB_ID", "SLURM_JOB_ID", "SLURM_JOBID", "FLUX_JOB_ID", "LSB_JOBID", "PBS_JOBID"];
+    NAMES.into_iter().find_map(variable)
+}

@@ -6,7 +6,7 @@ use crate::output::{print, print_json};
 use crate::prefix::Prefix;
 use crate::{exit, index, time};
 use jiff::tz::TimeZone;
-use scr_core::exec::cache::prefix_directory;
+use scr_core::exec::cache::{NODE, prefix_directory};
 use scr_core::format::current::{ChosenBy, Current};
 use scr_core::format::decision::{CandidateReport, Decision, Location, Verdict};
 use scr_core::format::index::Index;
@@ -24,7 +24,9 @@ use std::path::{Path, PathBuf};
 Examples:
   scr explain                      why the last launch in this directory restarted as it did
   scr explain --cache /tmp/node1 --cache /tmp/node2
-  scr explain --prefix /p/run1 --json")]
+  scr explain --prefix /p/run1 --json
+
+Exit status: 0 told, 1 no launch has decided anything here yet, 65 a record is damaged.")]
 pub(crate) struct Arguments {
     /// The prefix
     #[arg(short, long, env = "SCR_PREFIX", default_value = ".")]
@@ -77,18 +79,23 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
 
 /// One part of a dataset in a cache directory of this machine.
 #[derive(Debug)]
-struct CachedPart {
-    directory: PathBuf,
-    state: Result<PartState>,
+pub(crate) struct CachedPart {
+    pub(crate) directory: PathBuf,
+    pub(crate) state: Result<PartState>,
 }
 
 /// The parts below these cache directories that belong to the prefix, whatever the user and the job.
-fn cached(bases: &[PathBuf], prefix: &Path) -> Result<Vec<CachedPart>> {
+pub(crate) fn cached(bases: &[PathBuf], prefix: &Path) -> Result<Vec<CachedPart>> {
     let ours = prefix_directory(prefix);
     let mut parts = Vec::new();
     for base in bases {
-        // A cache that others use too: what cannot be listed is not ours.
-        for directory in list_deep(base, 3).unwrap_or_default() {
+        // A cache that others use too: what cannot be listed is not ours. In one that nodes share each has a directory.
+        let is_of_node = |path: &&PathBuf| name_of(path).starts_with(NODE);
+        let mut directories = list_deep(base, 3).unwrap_or_default();
+        let of_nodes = directories.iter().filter(is_of_node).map(|node| list(node));
+        let of_nodes: Vec<_> = of_nodes.flat_map(Result::unwrap_or_default).collect();
+        directories.extend(of_nodes);
+        for directory in directories {
             if name_of(&directory) != ours {
                 continue;
             }

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `scr halt`: asks a job to stop, and tells what was asked. The job answers in a record of its own (`halt.used`).
+//! `scr halt`: asks a job to stop, and tells what was asked.
+//!
+//! The request is a record that only this command writes. The job notes in another one (`halt.used`) how many checkpoints
+//! it has completed since, for the request of that generation: so neither can undo what the other writes at the same time.
+
+mod immediate;
 
 use crate::files::{store, write_record};
-use crate::output::{print, print_json};
+use crate::output::{complain, print, print_json};
 use crate::prefix::Prefix;
 use crate::{exit, time};
 use jiff::tz::TimeZone;
@@ -24,10 +29,19 @@ Examples:
   scr halt --checkpoints 2          ... after two more checkpoints
   scr halt --before 2026-01-31T12:00:00 --seconds 600
                                     ... ten minutes before noon
+  scr halt --immediate              ... and end the run that goes on here, now
   scr halt --list                   what has been asked
-  scr halt --remove                 forget it all, so that the job can run again")]
+  scr halt --unset-before           take one condition back
+  scr halt --remove                 forget it all, so that the job can run again
+  scr halt /p/run1 /p/run2          the jobs of these prefixes
+
+Conditions add up; any one that holds stops the job, after its next checkpoint where it writes
+one. A request stays until it is taken back: the next job in the prefix heeds it too.
+
+Exit status: 0 done, 2 wrong usage, 65 no such prefix or a damaged record, 71 cannot be written.
+With several prefixes, all are gone through; the status is that of the first that failed.")]
 pub(crate) struct Arguments {
-    /// Stop after this many more checkpoints
+    /// Stop after this many more checkpoints; 0 is at once
     #[arg(short = 'c', long, value_name = "N")]
     checkpoints: Option<u64>,
     /// Stop before this time (less --seconds)
@@ -42,8 +56,14 @@ pub(crate) struct Arguments {
     /// Stop at the next opportunity, for this reason
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Print what is asked, and change nothing
+    /// Also end the run that goes on in the prefix now, without another checkpoint; a second time, kill it
     #[arg(short, long)]
+    immediate: bool,
+    /// The directory of the run to end (with --immediate), where it cannot be found by its prefix
+    #[arg(long, env = "SCR_RUN_DIR", value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Print what is asked, and change nothing
+    #[arg(short, long, conflicts_with_all = ["immediate", "remove"])]
     list: bool,
     /// Print as JSON (with --list)
     #[arg(long, requires = "list")]
@@ -64,46 +84,70 @@ pub(crate) struct Arguments {
     #[arg(long)]
     unset_reason: bool,
     /// Forget everything
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "immediate")]
     remove: bool,
+    /// Print what is asked after the change
+    #[arg(short, long)]
+    verbose: bool,
     /// The prefixes
     #[arg(env = "SCR_PREFIX", default_value = ".")]
     prefixes: Vec<PathBuf>,
 }
 
-/// Changes, or tells, what is asked of the jobs in some prefixes.
-pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
+/// Changes, or tells, what is asked of the jobs in some prefixes. Returns the exit status.
+pub(crate) fn main(arguments: &Arguments) -> u8 {
     let zone = time::local();
+    let mut code = exit::SUCCESS;
     for root in &arguments.prefixes {
-        let prefix = Prefix::new(root);
-        let path = prefix.record("halt");
-        if arguments.list {
-            let request = prefix.halt()?.unwrap_or_default();
-            let left = checkpoints_left(&request, &prefix.halt_used()?.unwrap_or_default());
-            if arguments.json {
-                print_json(
-                    &serde_json::json!({ "prefix": root, "request": request, "checkpoints_left": left }),
-                )?;
-            } else {
-                print(&format!(
-                    "Halt settings for {}:\n{}",
-                    root.display(),
-                    describe(&request, left, &zone)
-                ))?;
-            }
-        } else if arguments.remove {
-            store().remove(&path)?;
-        } else {
-            // A request that cannot be read is replaced: the person asks anew.
-            let old = prefix.halt().ok().flatten().unwrap_or_default();
-            let generation = SystemClock::default().unix().as_nanos() as u64;
-            write_record(&path, &change(old, arguments, generation, &zone)?)?;
+        // The others are asked all the same.
+        if let Err(error) = one(&Prefix::new(root), arguments, &zone) {
+            complain("scr halt", &error);
+            code = if code == exit::SUCCESS { exit::of_error(error.kind()) } else { code };
         }
     }
-    Ok(exit::SUCCESS)
+    code
+}
+
+fn one(prefix: &Prefix, arguments: &Arguments, zone: &TimeZone) -> Result<()> {
+    prefix.must_exist()?;
+    let path = prefix.record("halt");
+    if arguments.list {
+        return tell(prefix, arguments.json, zone);
+    }
+    if arguments.remove {
+        store().remove(&path)?;
+    } else {
+        // A request that cannot be read is replaced: the person asks anew.
+        let old = prefix.halt().ok().flatten().unwrap_or_default();
+        let generation = SystemClock::default().unix().as_nanos() as u64;
+        write_record(&path, &change(old, arguments, generation, zone)?)?;
+    }
+    if arguments.verbose {
+        tell(prefix, false, zone)?;
+    }
+    if arguments.immediate {
+        immediate::end_runs(prefix, arguments.run_dir.as_deref())?;
+    }
+    Ok(())
+}
+
+/// Prints what is asked of the job of a prefix.
+fn tell(prefix: &Prefix, as_json: bool, zone: &TimeZone) -> Result<()> {
+    let (root, request) = (prefix.root(), prefix.halt()?.unwrap_or_default());
+    let left = checkpoints_left(&request, &prefix.halt_used()?.unwrap_or_default());
+    if as_json {
+        return print_json(
+            &serde_json::json!({ "prefix": root, "request": request, "checkpoints_left": left }),
+        );
+    }
+    let text = describe(&request, left, zone);
+    print(&format!("Halt settings for {}:\n{text}", root.display()))
 }
 
 /// Applies what the person asks to what was asked before.
+///
+/// What the job has used up refers to a generation. So only a new number of checkpoints draws a new one: any other change
+/// would make the job count from the start again.
 fn change(
     mut request: HaltRequest,
     arguments: &Arguments,
@@ -125,7 +169,9 @@ fn change(
         && arguments.seconds.is_none()
         && arguments.reason.is_none()
         && unset == [false; 5];
-    let reason = arguments.reason.clone().or_else(|| is_bare.then(|| JOB_HALTED.to_string()));
+    let needs_reason = is_bare || arguments.immediate;
+    let reason = arguments.reason.clone().or_else(|| needs_reason.then(|| JOB_HALTED.to_string()));
+    let generation = if arguments.checkpoints.is_some() { generation } else { request.generation };
     merge(&mut request.checkpoints_left, arguments.checkpoints, unset[0]);
     merge(&mut request.exit_before_unix_seconds, before, unset[1]);
     merge(&mut request.exit_after_unix_seconds, after, unset[2]);
@@ -211,13 +257,33 @@ mod tests {
     #[test]
     fn requests_add_up() {
         let one = changed(&HaltRequest::default(), "");
-        assert_eq!((one.reason.as_deref(), one.generation), (Some(JOB_HALTED), 7));
+        assert_eq!((one.reason.as_deref(), one.generation), (Some(JOB_HALTED), 0));
         let two = changed(&one, "-c 2 --before 1970-01-01T00:10:00 -s 60");
         assert_eq!(two.reason.as_deref(), Some(JOB_HALTED));
         assert_eq!((two.checkpoints_left, two.exit_before_unix_seconds), (Some(2), Some(600)));
         let three = changed(&two, "--unset-reason --unset-before --after 50");
         assert_eq!((three.reason, three.exit_before_unix_seconds), (None, None));
         assert_eq!((three.checkpoints_left, three.exit_after_unix_seconds), (Some(2), Some(50)));
+        let four = changed(&HaltRequest::default(), "--immediate --checkpoints 0");
+        assert_eq!((four.reason.as_deref(), four.checkpoints_left), (Some(JOB_HALTED), Some(0)));
+        let five = changed(&HaltRequest::default(), "--immediate --reason MAINTENANCE");
+        assert_eq!(five.reason.as_deref(), Some("MAINTENANCE"));
+    }
+
+    #[test]
+    fn what_the_job_used_up_counts_until_a_new_number_is_asked_for() {
+        let asked = changed(&HaltRequest::default(), "--checkpoints 3");
+        let used = HaltUsed { generation: asked.generation, checkpoints: 2 };
+        assert_eq!(checkpoints_left(&asked, &used), Some(1));
+        let more = changed(&asked, "--before 1970-01-01T00:10:00 --unset-reason");
+        assert_eq!(checkpoints_left(&more, &used), Some(1));
+        let words = ["halt", "--checkpoints", "3"];
+        let again = Halt::try_parse_from(words).unwrap().arguments;
+        let again = change(more, &again, 8, &TimeZone::UTC).unwrap();
+        assert_eq!(checkpoints_left(&again, &used), Some(3));
+        let none = changed(&HaltRequest::default(), "--checkpoints 0");
+        assert_eq!(checkpoints_left(&none, &HaltUsed::default()), Some(0));
+        assert!(is_due(&none, &HaltUsed::default(), 100, None));
     }
 
     #[test]

@@ -31,7 +31,9 @@ Examples:
   scr index                        list the datasets in the current directory
   scr index --prefix /p/run1       ... in another one
   scr index --current ckpt.12      restart from ckpt.12 next time
-  scr index --drop-after ckpt.12   forget what came after it (files stay; --add takes it back)")]
+  scr index --drop-after ckpt.12   forget what came after it (files stay; --add takes it back)
+
+Exit status: 0 done, 2 wrong usage, 65 no such dataset, 69 it cannot be chosen or changed.")]
 pub(crate) struct Arguments {
     /// The prefix
     #[arg(short, long, env = "SCR_PREFIX", default_value = ".")]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The commands of scr: one program, also reachable by SCR's names (`scr_run`, `scr_index`, ...).
 
+mod agents;
 mod ask;
 mod caches;
 mod environment;
@@ -11,15 +12,19 @@ mod generate;
 mod halt;
 mod hostlist;
 mod index;
+mod interval;
 mod launcher;
+mod log;
 mod output;
 mod prefix;
 mod print;
 mod process;
+mod queries;
 mod resource_manager;
 mod run;
 #[cfg(test)]
 mod samples;
+mod settings;
 mod time;
 mod verify;
 
@@ -67,6 +72,24 @@ enum Command {
     Print(print::Arguments),
     /// Reckon with lists of nodes: expand, compress, count, subtract
     Hostlist(hostlist::command::Arguments),
+    /// Tell how often to write a checkpoint, from the history of a prefix
+    CkptInterval(interval::Arguments),
+    /// Tell whether a script should stop launching the job again
+    ShouldExit(queries::should_exit::Arguments),
+    /// Tell whether a halt condition forbids another launch
+    RetriesHalt(queries::retries_halt::Arguments),
+    /// Print the checkpoint in the prefix that a restart would take
+    HaveRestart(queries::have_restart::Arguments),
+    /// Tell which datasets there are, and which are only in the caches
+    FlushFile(queries::flush_file::Arguments),
+    /// Print how many nodes the last launch had
+    NodesFile(queries::nodes_file::Arguments),
+    /// Print what is known of the job around a script
+    Env(queries::env::Arguments),
+    /// Write an event into SCR's log
+    LogEvent(log::command::EventArguments),
+    /// Write a transfer of files into SCR's log
+    LogTransfer(log::command::TransferArguments),
     /// Kill a virtual node of a run, with all it has
     KillNode(run::kill_node::Arguments),
     /// Bring a killed virtual node back, empty
@@ -74,6 +97,9 @@ enum Command {
     /// Run one rank (started by scr run)
     #[command(hide = true)]
     RankExec(run::rank_exec::Arguments),
+    /// Look after one node (started by other commands)
+    #[command(hide = true)]
+    NodeAgent(agents::node::Arguments),
     /// Write the manual pages into a directory (for the installation)
     #[command(hide = true)]
     Man(generate::ManArguments),
@@ -104,12 +130,28 @@ fn main() -> ExitCode {
         Command::Index(arguments) => ("scr index", index::main(arguments)),
         Command::Explain(arguments) => ("scr explain", explain::main(arguments)),
         Command::Verify(arguments) => ("scr verify", verify::main(arguments)),
-        Command::Halt(arguments) => ("scr halt", halt::main(arguments)),
+        Command::Halt(arguments) => ("scr halt", Ok(halt::main(arguments))),
         Command::Print(arguments) => ("scr print", print::main(arguments)),
         Command::Hostlist(arguments) => ("scr hostlist", hostlist::command::main(arguments)),
+        Command::CkptInterval(arguments) => ("scr ckpt-interval", interval::main(arguments)),
+        Command::ShouldExit(arguments) => {
+            ("scr should-exit", queries::should_exit::main(arguments))
+        }
+        Command::RetriesHalt(arguments) => {
+            ("scr retries-halt", queries::retries_halt::main(arguments))
+        }
+        Command::HaveRestart(arguments) => {
+            ("scr have-restart", queries::have_restart::main(arguments))
+        }
+        Command::FlushFile(arguments) => ("scr flush-file", queries::flush_file::main(arguments)),
+        Command::NodesFile(arguments) => ("scr nodes-file", queries::nodes_file::main(arguments)),
+        Command::Env(arguments) => ("scr env", queries::env::main(arguments)),
+        Command::LogEvent(arguments) => ("scr log-event", log::command::event(arguments)),
+        Command::LogTransfer(arguments) => ("scr log-transfer", log::command::transfer(arguments)),
         Command::KillNode(arguments) => ("scr kill-node", run::kill_node::kill(arguments)),
         Command::RestoreNode(arguments) => ("scr restore-node", run::kill_node::restore(arguments)),
         Command::RankExec(arguments) => ("scr rank-exec", run::rank_exec::main(arguments)),
+        Command::NodeAgent(arguments) => ("scr node-agent", agents::node::main(arguments)),
         Command::Man(arguments) => ("scr man", generate::man(Commands::command(), arguments)),
         Command::Completions(arguments) => {
             ("scr completions", generate::completions(&mut Commands::command(), arguments))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the commands print.
 
+use scr_core::clock::{Clock, SystemClock};
 use scr_core::{Error, Result};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -45,7 +46,9 @@ pub(crate) fn warn(command: &str, text: &str) {
 }
 
 /// Says what `scr run` does, with the time.
-pub(crate) fn say(time: &str, text: &str) {
+pub(crate) fn say_now(text: &str) {
+    let now = SystemClock::default().unix().as_secs();
+    let time = crate::time::time_of_day(now, &crate::time::local());
     let _ = writeln!(std::io::stderr().lock(), "scr run: {time} {text}");
 }
 

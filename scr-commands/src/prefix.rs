@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The records of a prefix, as the commands see them: read all, write only what is a person's to write.
 
-use crate::files::{list, name_of, read_record};
-use scr_core::Result;
+use crate::files::{list, name_of, read_record, store};
 use scr_core::exec::scr3;
 use scr_core::format::current::Current;
 use scr_core::format::halt::{HaltRequest, HaltUsed};
 use scr_core::format::lease::Lease;
 use scr_core::format::summary::Summary;
+use scr_core::{Context, Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +36,15 @@ impl Prefix {
     /// The directory itself.
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Refuses a prefix that is not there: what a command writes must not make a directory of a mistyped name.
+    pub(crate) fn must_exist(&self) -> Result<()> {
+        if store().metadata(&self.root).context(|| "find the prefix")?.is_dir {
+            return Ok(());
+        }
+        let text = format!("{} is not a directory", self.root.display());
+        Err(Error::new(ErrorKind::Misuse, text))
     }
 
     /// Where a record lies.

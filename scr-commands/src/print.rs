@@ -16,7 +16,9 @@ use std::path::PathBuf;
 Examples:
   scr print .scr/index            the datasets in this prefix
   scr print .scr/lease --json     who may write here, for a script
-  scr print .scr/index.scr        what SCR 3 left")]
+  scr print .scr/index.scr        what SCR 3 left
+
+Exit status: 0 printed, 65 there is no such file, or it is damaged or no record.")]
 pub(crate) struct Arguments {
     /// Print as JSON
     #[arg(long, conflicts_with = "toml")]

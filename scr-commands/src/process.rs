@@ -8,8 +8,10 @@ use crate::run::decide::Status;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use scr_core::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 
 /// One process, told from a later one with the same pid.
@@ -90,10 +92,27 @@ pub(crate) fn with_environment(variables: &[(&str, Option<&str>)]) -> Vec<Proces
 
 /// Whether an environment, entries ended by NUL, has a variable.
 fn has_variable(environment: &[u8], name: &str, value: Option<&str>) -> bool {
-    environment.split(|&byte| byte == 0).any(|entry| {
-        let after = entry.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
-        after.is_some_and(|found| value.is_none_or(|value| found == value.as_bytes()))
-    })
+    let found = value_in(environment, name);
+    found.is_some_and(|found| value.is_none_or(|value| found == value.as_bytes()))
+}
+
+/// The value of a variable in an environment, entries ended by NUL.
+fn value_in<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    environment
+        .split(|&byte| byte == 0)
+        .find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+/// The value of a variable that a process was started with.
+pub(crate) fn variable_of(process: Process, name: &str) -> Option<OsString> {
+    let environment = read_proc(process.pid, "environ")?;
+    let value = value_in(&environment, name)?.to_vec();
+    process.is_alive().then(|| OsString::from_vec(value))
+}
+
+/// The working directory of a process.
+pub(crate) fn directory_of(process: Process) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{}/cwd", process.pid)).ok()
 }
 
 /// Makes what `command` starts die with the thread that starts it.
@@ -192,6 +211,9 @@ mod tests {
             with_environment(&[("SCR_TEST_MARK", Some(&value)), ("SCR_TEST_OTHER", None)])
                 .is_empty()
         );
+        assert_eq!(variable_of(found[0], "SCR_TEST_MARK"), Some(value.into()));
+        assert_eq!(variable_of(found[0], "SCR_TEST"), None);
+        assert_eq!(directory_of(found[0]), std::env::current_dir().ok());
         assert!(found[0].signal(Signal::KILL));
         child.wait().unwrap();
         assert!(!found[0].is_alive());

@@ -170,6 +170,24 @@ static void write_checkpoint(const char *name, int rank)
     GIVES_CODE(SCR_SUCCESS, NAME(scr_complete_output)(&one, &ierror));
 }
 
+/* What is wrong on one of two ranks is an error on both, and begins nothing on either. */
+static void differ(int rank)
+{
+    for (int odd = 0; odd < 2; odd++) {
+        int expected = rank == odd ? SCR_E_MISUSE : SCR_E_PEER_FAILED, room = rank == odd ? 2 : 20;
+        int flag = 7, one = 1, *place = rank == odd ? NULL : &flag;
+        mark();
+        GIVES_CODE(expected, NAME(scr_have_restart)(&flag, text, &ierror, LEN(room)));
+        CHECK(flag == 0 && is_padded("", 0));
+        GIVES_CODE(expected, NAME(scr_have_restart)(place, text, &ierror, LEN(20)));
+        GIVES_CODE(expected, NAME(scr_start_restart)(text, &ierror, LEN(room)));
+        CHECK(is_padded("", 0));
+        GIVES_CODE(SCR_E_MISUSE, NAME(scr_complete_restart)(&one, &ierror));
+        GIVES_CODE(expected, NAME(scr_need_checkpoint)(place, &ierror));
+        GIVES_CODE(expected, NAME(scr_should_exit)(place, &ierror));
+    }
+}
+
 int main(int argc, char **argv)
 {
     int rank, flag = 7, one = 1, zero = 0;
@@ -200,6 +218,7 @@ int main(int argc, char **argv)
     /* No room for the name: no restart is offered, and none is started. */
     GIVES_CODE(SCR_E_MISUSE, NAME(scr_have_restart)(&flag, text, &ierror, LEN(2)));
     CHECK(flag == 0 && is_padded("", 0));
+    differ(rank);
     GIVES_CODE(SCR_SUCCESS, NAME(scr_have_restart)(&flag, text, &ierror, LEN(20)));
     CHECK(flag == 1 && is_padded("two", 20));
     mark();

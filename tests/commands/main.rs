@@ -2,7 +2,11 @@
 //! The commands as a user meets them: `scr run` with real launchers and real deaths.
 #![expect(clippy::disallowed_methods, reason = "tests look at files and processes from outside")]
 
+mod halt;
 mod harness;
+mod help;
+mod jobs;
+mod queries;
 mod scr3;
 mod verify;
 

@@ -16,12 +16,12 @@ export SCR_NODE=node$rank SCR_CACHE_BASE=$PWD/cache/node$rank SCR_CNTL_BASE=$PWD
 exec ./program -n 64x48 -s 20 -c 10";
 
 /// A prefix and caches, after the job has ended.
-struct Place {
-    heat: Program,
+pub(crate) struct Place {
+    pub(crate) heat: Program,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let heat = Program::compile("examples/c/heat2d.c");
         let mut job = Command::new(choice("MPIRUN", "mpirun"));
         job.args(["-n", &NODES.to_string(), "sh", "-c", ON_NODES])
@@ -30,7 +30,8 @@ impl Place {
             .envs([("OMPI_MCA_rmaps_base_oversubscribe", "1"), ("OMPI_ALLOW_RUN_AS_ROOT", "1")])
             .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
             .envs([("SCR_CACHE_BYPASS", "0"), ("SCR_CACHE_SIZE", "2"), ("SCR_FLUSH", "1")])
-            .envs([("SCR_COPY_TYPE", "XOR"), ("SCR_SET_SIZE", "3")]);
+            .envs([("SCR_COPY_TYPE", "XOR"), ("SCR_SET_SIZE", "3")])
+            .env("SCR_LOG_ENABLE", "1");
         succeed(&mut job);
         Self { heat }
     }
@@ -45,7 +46,7 @@ impl Place {
         command.output().expect("scr verify")
     }
 
-    fn cache(&self, node: usize) -> PathBuf {
+    pub(crate) fn cache(&self, node: usize) -> PathBuf {
         self.heat.place().join(format!("cache/node{node}"))
     }
 

@@ -206,7 +206,7 @@ fn rename_of(store: &dyn Store, from: &Path, to: &Path) -> Option<&'static str> 
         (Home::Other, "index") => Some("index"),
         (Home::Other, "current") => Some("current"),
         (Home::Other, "decision") => Some("decision"),
-        (Home::Other, "token") => Some("token"),
+        (Home::Other, name) if name.starts_with("token.") => Some("token"),
         _ if name(from).starts_with(".scr-") => Some("rename file"),
         _ => None,
     }

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Launchers: how ranks are started. One file each; pure functions from a user's command line to the one we run.
 //!
-//! Every launcher starts `scr rank-exec ...` in front of the program, which learns its rank from [`rank_and_size`].
+//! On virtual nodes every launcher starts `scr rank-exec ...` in front of the program, which learns its rank from
+//! [`rank_and_size`]. In an allocation the user's command line stays as it is, but for the nodes it may use.
 
 mod mpirun;
 mod none;
+mod srun;
 
+use scr_core::id::NodeName;
 use scr_core::{Error, ErrorKind, Result};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -13,12 +16,29 @@ use std::path::Path;
 /// What `scr run` adds to a user's command line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Additions<'a> {
-    /// What stands in front of the program of every rank.
-    pub(crate) wrapper: &'a [OsString],
-    /// A directory in memory for the launcher's own files, removed with the run.
-    pub(crate) scratch: &'a Path,
+    /// Where the ranks run.
+    pub(crate) place: Place<'a>,
     /// Whether we run as root, which some launchers refuse unless told.
     pub(crate) is_root: bool,
+}
+
+/// Where ranks run, and what a launcher needs for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// Virtual nodes of this machine.
+    Here {
+        /// What stands in front of the program of every rank.
+        wrapper: &'a [OsString],
+        /// A directory in memory for the launcher's own files, removed with the run.
+        scratch: &'a Path,
+    },
+    /// Nodes of an allocation, which the environment tells the launcher.
+    Nodes {
+        /// Those of the allocation that must not be used.
+        unused: &'a [NodeName],
+        /// Whether an earlier launch may still hold on to what it had.
+        again: bool,
+    },
 }
 
 /// A command line that is ready to be started.
@@ -38,12 +58,17 @@ pub(crate) trait Launcher: std::fmt::Debug {
     /// How many ranks the user asked for, where the command line says so.
     fn ranks(&self) -> Option<u32>;
 
+    /// How many nodes the user asked for, where the command line says so.
+    fn nodes(&self) -> Option<u32> {
+        None
+    }
+
     /// The user's command line with what we add to it.
     fn launch(&self, additions: &Additions<'_>) -> Launch;
 }
 
-/// Names of launchers that need a resource manager other than `local`.
-const OF_OTHER_MANAGERS: [&str; 7] = ["srun", "flux", "jsrun", "lrun", "aprun", "prun", "prterun"];
+/// Names of launchers of resource managers that are not known here.
+const OF_OTHER_MANAGERS: [&str; 6] = ["flux", "jsrun", "lrun", "aprun", "prun", "prterun"];
 
 /// Finds the launcher that `command` begins with; `version_of` asks a program for its version text.
 ///
@@ -51,6 +76,7 @@ const OF_OTHER_MANAGERS: [&str; 7] = ["srun", "flux", "jsrun", "lrun", "aprun", 
 /// [`ErrorKind::Misuse`] when the command line cannot be understood.
 pub(crate) fn choose(
     command: &[OsString],
+    has_allocation: bool,
     version_of: &dyn Fn(&OsStr) -> Result<String>,
 ) -> Result<Box<dyn Launcher>> {
     let Some((program, arguments)) = command.split_first() else {
@@ -63,8 +89,17 @@ pub(crate) fn choose(
     if OF_OTHER_MANAGERS.contains(&name.as_str()) {
         return Err(Error::new(
             ErrorKind::Misuse,
-            format!("{name} cannot start virtual nodes on one machine; use mpirun or mpiexec"),
+            format!("{name} is not known to scr run; use srun, mpirun or mpiexec"),
         ));
+    }
+    if name == "srun" {
+        return if has_allocation {
+            Ok(Box::new(srun::Srun::parse(program, arguments)?))
+        } else {
+            let text = "srun needs an allocation, and there is none: begin with salloc or sbatch, \
+                        with --no-kill; on one machine use mpirun";
+            Err(Error::new(ErrorKind::Misuse, text))
+        };
     }
     if mpirun::is_name(&name) {
         let version = version_of(program)?;
@@ -116,17 +151,21 @@ mod tests {
             ("./mpirunner", "no launcher"),
         ];
         for (line, expected) in cases {
-            assert_eq!(choose(&words(line), &open_mpi).unwrap().describe(), expected, "{line}");
+            for has_allocation in [false, true] {
+                let chosen = choose(&words(line), has_allocation, &open_mpi).unwrap();
+                assert_eq!(chosen.describe(), expected, "{line}");
+            }
         }
+        assert_eq!(choose(&words("srun ./app"), true, &open_mpi).unwrap().describe(), "srun");
         for line in ["", "srun -n 4 ./app", "/usr/bin/flux run ./app"] {
             assert_eq!(
-                choose(&words(line), &open_mpi).unwrap_err().kind(),
+                choose(&words(line), false, &open_mpi).unwrap_err().kind(),
                 ErrorKind::Misuse,
                 "{line}"
             );
         }
         let unknown = |_: &OsStr| Ok("mpirun of another kind 1.0".to_string());
-        assert!(choose(&words("mpirun ./app"), &unknown).is_err());
+        assert!(choose(&words("mpirun ./app"), false, &unknown).is_err());
     }
 
     #[test]

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `mpirun` and `mpiexec` of Open MPI and of MPICH (Hydra), on one machine.
+//! `mpirun` and `mpiexec` of Open MPI and of MPICH (Hydra), on one machine or in an allocation.
 //!
 //! The wrapper goes in front of each program of the command line (`:` separates several), so the options before it must
 //! be understood as far as how many words they take; the tables below are those of Open MPI 4.1 and Hydra 4.0.
 
-use super::{Additions, Launch, Launcher};
+use super::{Additions, Launch, Launcher, Place};
 use scr_core::{Error, ErrorKind, Result};
 use std::ffi::{OsStr, OsString};
 
@@ -180,10 +180,11 @@ impl Mpirun {
     }
 
     /// Options that make the ranks die at once with their step and share few cores in peace, unless the user chose.
-    fn own_options(&self, additions: &Additions<'_>) -> Vec<OsString> {
-        if self.flavour == Flavour::Hydra {
-            return Vec::new();
-        }
+    fn own_options(&self, place: Place<'_>) -> Vec<OsString> {
+        let scratch = match (self.flavour, place) {
+            (Flavour::OpenMpi, Place::Here { scratch, .. }) => scratch,
+            _ => return Vec::new(),
+        };
         let chosen = |name: &str| {
             let mut options = self.segments.iter().flat_map(|segment| &segment.options);
             options.any(|word| word.to_string_lossy().contains(name))
@@ -191,7 +192,7 @@ impl Mpirun {
         let parameters = [
             ("odls_base_sigkill_timeout", OsString::from("0")),
             ("mpi_yield_when_idle", OsString::from("1")),
-            ("btl_vader_backing_directory", additions.scratch.into()),
+            ("btl_vader_backing_directory", scratch.into()),
         ];
         let mut options = Vec::new();
         for (name, value) in parameters.into_iter().filter(|(name, _)| !chosen(name)) {
@@ -218,13 +219,17 @@ impl Launcher for Mpirun {
 
     fn launch(&self, additions: &Additions<'_>) -> Launch {
         let mut argv = vec![self.program.clone()];
-        argv.extend(self.own_options(additions));
+        argv.extend(self.own_options(additions.place));
+        let wrapper = match additions.place {
+            Place::Here { wrapper, .. } => wrapper,
+            Place::Nodes { .. } => &[],
+        };
         for (i, segment) in self.segments.iter().enumerate() {
             if i > 0 {
                 argv.push(":".into());
             }
             argv.extend_from_slice(&segment.options);
-            argv.extend_from_slice(additions.wrapper);
+            argv.extend_from_slice(wrapper);
             argv.extend_from_slice(&segment.program);
         }
         let as_root = self.flavour == Flavour::OpenMpi && additions.is_root;
@@ -242,6 +247,7 @@ impl Launcher for Mpirun {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use scr_core::id::NodeName;
     use std::path::Path;
 
     const OPEN_MPI: &str = "mpirun (Open MPI) 4.1.4\n\nReport bugs to ...";
@@ -256,7 +262,8 @@ mod tests {
     fn launched(line: &str, version: &str) -> Result<String> {
         let mpirun = Mpirun::parse(OsStr::new("mpirun"), &words(line), version)?;
         let wrapper = words("WRAP --");
-        let additions = Additions { wrapper: &wrapper, scratch: Path::new("/s"), is_root: false };
+        let place = Place::Here { wrapper: &wrapper, scratch: Path::new("/s") };
+        let additions = Additions { place, is_root: false };
         let argv = mpirun.launch(&additions).argv;
         Ok(argv.iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" "))
     }
@@ -283,6 +290,16 @@ mod tests {
         ];
         for (line, expected) in hydra {
             assert_eq!(launched(line, HYDRA).unwrap(), format!("mpirun {expected}"));
+        }
+    }
+
+    #[test]
+    fn in_an_allocation_the_command_line_stays_as_it_is() {
+        for version in [OPEN_MPI, HYDRA] {
+            let mpirun = Mpirun::parse(OsStr::new("mpirun"), &words("-n 4 ./app"), version);
+            let place = Place::Nodes { unused: &[NodeName::new("n1")], again: true };
+            let launch = mpirun.unwrap().launch(&Additions { place, is_root: false });
+            assert_eq!(launch.argv, words("mpirun -n 4 ./app"));
         }
     }
 
@@ -319,7 +336,8 @@ mod tests {
 
     #[test]
     fn root_is_announced_to_open_mpi_only() {
-        let additions = Additions { wrapper: &[], scratch: Path::new("/s"), is_root: true };
+        let additions =
+            Additions { place: Place::Nodes { unused: &[], again: false }, is_root: true };
         for (version, expected) in [(OPEN_MPI, 2), (HYDRA, 0)] {
             let mpirun = Mpirun::parse(OsStr::new("mpirun"), &words("./app"), version).unwrap();
             assert_eq!(mpirun.launch(&additions).env.len(), expected);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! No launcher: a plain program without MPI, one rank.
 
-use super::{Additions, Launch, Launcher};
+use super::{Additions, Launch, Launcher, Place};
 use std::ffi::OsString;
 
 /// A program that is started as it is.
@@ -26,6 +26,10 @@ impl Launcher for None {
     }
 
     fn launch(&self, additions: &Additions<'_>) -> Launch {
-        Launch { argv: [additions.wrapper, &self.command].concat(), env: Vec::new() }
+        let argv = match additions.place {
+            Place::Here { wrapper, .. } => [wrapper, &self.command].concat(),
+            Place::Nodes { .. } => self.command.clone(),
+        };
+        Launch { argv, env: Vec::new() }
     }
 }

@@ -35,6 +35,21 @@ pub(crate) trait ResourceManager: std::fmt::Debug {
 
     /// How programs get to its nodes.
     fn reach(&self) -> &dyn Reach;
+
+    /// What the environment of a launcher must say, so that it uses these nodes of the allocation and no others.
+    fn environment(&self, nodes: &[NodeName]) -> Vec<(&'static str, OsString)>;
+
+    /// The steps that were started by one of these processes of this machine.
+    fn steps_of(&self, launchers: &BTreeSet<i32>) -> Result<Vec<String>>;
+
+    /// All steps of the allocation but those of our agents.
+    fn all_steps(&self) -> Result<Vec<String>>;
+
+    /// Ends a step, on nodes that still answer and on those that do not.
+    fn end_step(&self, step: &str) -> Result<()>;
+
+    /// Sends a signal to every process that a step started.
+    fn signal_step(&self, step: &str, signal: i32) -> Result<()>;
 }
 
 /// How programs are started on nodes.

@@ -26,7 +26,12 @@ pub(crate) const AGENT_STEP: &str = "scr-agent";
 pub(crate) struct Slurm {
     job_id: String,
     nodes: Vec<NodeName>,
+    /// `SLURM_TASKS_PER_NODE` and the like: for each of the nodes, in their order.
+    per_node: Vec<(&'static str, Vec<String>)>,
 }
+
+/// Variables that hold something for each node of the allocation.
+const PER_NODE: [&str; 2] = ["SLURM_TASKS_PER_NODE", "SLURM_JOB_CPUS_PER_NODE"];
 
 /// What `scontrol show job` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,15 +43,15 @@ struct Job {
 
 /// A job step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct JobStep {
+struct JobStep {
     /// Its id: `job.step`.
-    pub(crate) id: String,
+    id: String,
     /// What it is called.
-    pub(crate) name: String,
+    name: String,
     /// The host on which its srun runs.
-    pub(crate) srun_host: String,
+    srun_host: String,
     /// The srun that started it.
-    pub(crate) srun_pid: i32,
+    srun_pid: i32,
 }
 
 impl Slurm {
@@ -59,7 +64,11 @@ impl Slurm {
         let Some(job_id) = either("SLURM_JOB_ID", "SLURM_JOBID") else { return Ok(None) };
         let Some(list) = either("SLURM_JOB_NODELIST", "SLURM_NODELIST") else { return Ok(None) };
         let nodes = names(&list).context(|| "read SLURM_JOB_NODELIST")?;
-        Ok(Some(Self { job_id, nodes }))
+        let per_node = PER_NODE.into_iter().filter_map(|name| {
+            let values = expand_counts(&variable(name)?)?;
+            (values.len() == nodes.len()).then_some((name, values))
+        });
+        Ok(Some(Self { job_id, per_node: per_node.collect(), nodes }))
     }
 
     fn job(&self) -> Result<Job> {
@@ -71,7 +80,7 @@ impl Slurm {
     }
 
     /// The steps of the job that run now.
-    pub(crate) fn steps(&self) -> Result<Vec<JobStep>> {
+    fn steps(&self) -> Result<Vec<JobStep>> {
         match ask(&["scontrol", "--oneliner", "show", "step", &self.job_id], PATIENCE) {
             Ok(text) => Ok(text.lines().filter_map(parse_step).collect()),
             // That is how scontrol says that there are none.
@@ -79,16 +88,6 @@ impl Slurm {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Ends a step.
-pub(crate) fn end_step(id: &str) -> Result<()> {
-    ask(&["scancel", id], PATIENCE).map(drop)
-}
-
-/// Sends a signal to every task of a step.
-pub(crate) fn signal_step(id: &str, signal: i32) -> Result<()> {
-    ask(&["scancel", &format!("--signal={signal}"), id], PATIENCE).map(drop)
 }
 
 impl ResourceManager for Slurm {
@@ -133,6 +132,47 @@ impl ResourceManager for Slurm {
     fn reach(&self) -> &dyn Reach {
         self
     }
+
+    fn environment(&self, nodes: &[NodeName]) -> Vec<(&'static str, OsString)> {
+        let (count, list) = (nodes.len().to_string(), compress(nodes));
+        let mut variables = vec![
+            ("SLURM_JOB_NODELIST", list.clone().into()),
+            ("SLURM_NODELIST", list.into()),
+            ("SLURM_JOB_NUM_NODES", count.clone().into()),
+            ("SLURM_NNODES", count.into()),
+        ];
+        for (name, values) in &self.per_node {
+            let value = |node| Some(&values[self.nodes.iter().position(|n| n == node)?]);
+            let values: Vec<_> = nodes.iter().filter_map(value).collect();
+            variables.push((*name, compress_counts(&values).into()));
+        }
+        variables
+    }
+
+    fn steps_of(&self, launchers: &BTreeSet<i32>) -> Result<Vec<String>> {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let short = |name: &str| name.split('.').next().unwrap_or_default().to_string();
+        let is_ours = |step: &JobStep| {
+            short(&step.srun_host) == short(&host) && launchers.contains(&step.srun_pid)
+        };
+        Ok(self.steps()?.into_iter().filter(is_ours).map(|step| step.id).collect())
+    }
+
+    fn all_steps(&self) -> Result<Vec<String>> {
+        let is_step = |step: &JobStep| {
+            let number = step.id.rsplit('.').next().unwrap_or_default();
+            step.name != AGENT_STEP && number.parse::<u32>().is_ok()
+        };
+        Ok(self.steps()?.into_iter().filter(is_step).map(|step| step.id).collect())
+    }
+
+    fn end_step(&self, step: &str) -> Result<()> {
+        ask(&["scancel", step], PATIENCE).map(drop)
+    }
+
+    fn signal_step(&self, step: &str, signal: i32) -> Result<()> {
+        ask(&["scancel", &format!("--signal={signal}"), step], PATIENCE).map(drop)
+    }
 }
 
 impl Reach for Slurm {
@@ -172,6 +212,28 @@ impl Reach for Slurm {
 
 fn names(list: &str) -> Result<Vec<NodeName>> {
     Ok(hostlist::parse(list)?.into_iter().map(NodeName::new).collect())
+}
+
+/// Reads Slurm's short form of a list of counts: `2(x3),1` is 2, 2, 2, 1.
+fn expand_counts(text: &str) -> Option<Vec<String>> {
+    let mut all = Vec::new();
+    for item in text.split(',') {
+        let (value, times) = match item.split_once("(x") {
+            Some((value, rest)) => (value, rest.strip_suffix(')')?.parse().ok()?),
+            None => (item, 1),
+        };
+        all.extend(std::iter::repeat_n(value.to_string(), times));
+    }
+    Some(all)
+}
+
+/// Writes a list of counts in Slurm's short form.
+fn compress_counts(values: &[&String]) -> String {
+    let runs = values.chunk_by(|a, b| a == b).map(|run| match run {
+        [one] => (*one).clone(),
+        several => format!("{}(x{})", several[0], several.len()),
+    });
+    runs.collect::<Vec<_>>().join(",")
 }
 
 /// The value of ` name=` in a line of scontrol; values that hold blanks come out short.
@@ -239,6 +301,40 @@ mod tests {
     }
 
     #[test]
+    fn a_launcher_is_told_of_the_nodes_it_may_use() {
+        let variables = [
+            ("SLURM_JOB_ID", "7"),
+            ("SLURM_JOB_NODELIST", "n[1-5]"),
+            ("SLURM_TASKS_PER_NODE", "2(x3),1(x2)"),
+            ("SLURM_JOB_CPUS_PER_NODE", "odd"),
+        ];
+        let slurm = Slurm::around(&|name| {
+            variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_string())
+        });
+        let told = slurm.unwrap().unwrap().environment(&node_names("n1,n2,n5"));
+        let expected = [
+            ("SLURM_JOB_NODELIST", "n[1-2,5]"),
+            ("SLURM_NODELIST", "n[1-2,5]"),
+            ("SLURM_JOB_NUM_NODES", "3"),
+            ("SLURM_NNODES", "3"),
+            ("SLURM_TASKS_PER_NODE", "2(x2),1"),
+        ];
+        assert_eq!(told, expected.map(|(name, value)| (name, value.into())));
+    }
+
+    #[test]
+    fn counts_are_read_and_written_in_the_short_form() {
+        for (short, count) in [("4", 1), ("4(x3)", 3), ("2(x3),1", 4), ("1,2,1", 3)] {
+            let values = expand_counts(short).unwrap();
+            assert_eq!(values.len(), count, "{short}");
+            assert_eq!(compress_counts(&values.iter().collect::<Vec<_>>()), short);
+        }
+        for bad in ["4(x", "4(x3", "4(xa)"] {
+            assert_eq!(expand_counts(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
     fn a_job_is_read_as_scontrol_prints_it() {
         let start = "JobId=1 JobName=a b NodeList=x JobState=odd UserId=root(0) ";
         let cases = [
@@ -299,7 +395,7 @@ mod tests {
 
     #[test]
     fn one_step_starts_a_program_on_every_node() {
-        let slurm = Slurm { job_id: "7".into(), nodes: node_names("n[1-9]") };
+        let slurm = Slurm { job_id: "7".into(), nodes: node_names("n[1-9]"), per_node: Vec::new() };
         let lines = slurm.command_lines(&node_names("n1,n2,n4"), &["scr".into(), "x".into()]);
         assert_eq!(lines.len(), 1);
         let line = lines[0].join(&OsString::from(" ")).into_string().unwrap();

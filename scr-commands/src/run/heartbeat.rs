@@ -4,9 +4,10 @@
 //! Only a counter that has moved once is watched: a program without the library has none.
 
 use crate::files::{list, list_deep, optional, store};
+use crate::output::say_now;
 use scr_core::Result;
 use scr_core::id::NodeName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,13 +21,13 @@ struct Seen {
 
 /// When the counter of each node last moved. Pure: time and counters come from outside.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heartbeats {
+struct Heartbeats {
     nodes: BTreeMap<NodeName, Seen>,
 }
 
 impl Heartbeats {
     /// Takes what a node's counters say at time `now`.
-    pub(crate) fn observe(&mut self, node: &NodeName, counters: &[u8], now: Duration) {
+    fn observe(&mut self, node: &NodeName, counters: &[u8], now: Duration) {
         let seen = self.nodes.entry(node.clone()).or_insert_with(|| Seen {
             counters: counters.to_vec(),
             since: now,
@@ -38,13 +39,71 @@ impl Heartbeats {
     }
 
     /// The nodes whose counter moved once and then not for `limit`.
-    pub(crate) fn silent(&self, now: Duration, limit: Duration) -> Vec<NodeName> {
+    fn silent(&self, now: Duration, limit: Duration) -> Vec<NodeName> {
         let is_silent = |seen: &Seen| seen.has_moved && now.saturating_sub(seen.since) >= limit;
         self.nodes
             .iter()
             .filter(|(_, seen)| is_silent(seen))
             .map(|(node, _)| node.clone())
             .collect()
+    }
+}
+
+/// How often heartbeats are read.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Listens to the heartbeats of a launch, and knows what silence means.
+#[derive(Clone, Debug)]
+pub(crate) struct Listener {
+    beats: Heartbeats,
+    /// How long a node may be silent before that is said.
+    silence: Duration,
+    /// Whether a node that is silent for so long is taken for hung (`SCR_WATCHDOG`).
+    is_trouble: bool,
+    told: BTreeSet<NodeName>,
+    next: Duration,
+}
+
+impl Listener {
+    /// A listener who has heard nothing yet.
+    pub(crate) fn new(silence: Duration, is_trouble: bool) -> Self {
+        let (beats, told) = (Heartbeats::default(), BTreeSet::new());
+        Self { beats, silence, is_trouble, told, next: Duration::ZERO }
+    }
+
+    /// Forgets the last launch.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::new(self.silence, self.is_trouble);
+    }
+
+    /// Whether it is time to read counters again; the next time is a while after that.
+    pub(crate) fn is_due(&mut self, now: Duration) -> bool {
+        let is_due = now >= self.next;
+        if is_due {
+            self.next = now + PERIOD;
+        }
+        is_due
+    }
+
+    /// Takes what a node's counters say.
+    pub(crate) fn hear(&mut self, node: &NodeName, counters: &[u8], now: Duration) {
+        self.beats.observe(node, counters, now);
+    }
+
+    /// What silence is trouble; where the watchdog is off it is only said, once for each node.
+    pub(crate) fn troubles(&mut self, now: Duration) -> Vec<String> {
+        let seconds = self.silence.as_secs();
+        let text = |node: &NodeName| format!("{node} has shown no heartbeat for {seconds} s");
+        let silent = self.beats.silent(now, self.silence);
+        if self.is_trouble {
+            return silent.iter().map(text).collect();
+        }
+        for node in silent {
+            if self.told.insert(node.clone()) {
+                say_now(&format!("{}; SCR_WATCHDOG=1 would end the launch", text(&node)));
+            }
+        }
+        Vec::new()
     }
 }
 

@@ -19,7 +19,9 @@ use std::time::Duration;
 Examples:
   scr kill-node node2                     the only run of this user
   scr kill-node --run-dir /tmp/r1 node2   the run in this directory
-  scr restore-node node2                  the node is back, empty: a spare")]
+  scr restore-node node2                  the node is back, empty: a spare
+
+Exit status: 0 done, 2 no such node, or several runs to choose from; 65 no run goes on.")]
 pub(crate) struct Arguments {
     /// The run directory; not needed when only one run of yours is there
     #[arg(long, env = "SCR_RUN_DIR")]

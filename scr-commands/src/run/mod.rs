@@ -9,36 +9,40 @@ mod options;
 mod placement;
 mod progress;
 pub(crate) mod rank_exec;
-mod salvage;
+pub(crate) mod salvage;
 mod signals;
+mod site;
 mod supervise;
 
 pub(crate) use options::Arguments;
 
 use crate::environment::variable;
 use crate::files::{absolute, list, name_of, store};
-use crate::launcher::{self, Additions, Launcher};
-use crate::output::{complain, count, join, say};
+use crate::launcher::{self, Launcher};
+use crate::output::{complain, count, join, say_now};
 use crate::prefix::Prefix;
-use crate::resource_manager::{ResourceManager, local::Local, parse_node_list};
-use crate::{exit, halt, time};
+use crate::resource_manager::{self, ResourceManager, parse_node_list};
+use crate::{exit, halt};
 use decide::{Ended, Status, Verdict, application_status, decide};
-use directory::{Run, RunDirectory};
+use directory::RunDirectory;
+use heartbeat::Listener;
 use placement::{Placement, place};
-use progress::{Progress, progress};
-use salvage::{Saved, save_what_is_only_in_cache};
+use progress::Progress;
+use salvage::Saved;
 use scr_core::clock::{Clock, SystemClock};
 use scr_core::format::lease::{Lease, LeaseState};
 use scr_core::id::NodeName;
-use scr_core::{Context, Error, ErrorKind, Result};
+use scr_core::{Error, ErrorKind, Result};
 use signal_hook::iterator::Signals;
-use std::collections::BTreeSet;
+use site::Site;
+use site::allocation::{Allocation, Patience};
+use site::virtual_nodes::VirtualNodes;
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use supervise::{Limits, Step, StepEnd, supervise};
+use supervise::{Limits, StepEnd, supervise};
 
 /// Runs an application to its end.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
@@ -46,12 +50,13 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
         let error = Command::new(&arguments.command[0]).args(&arguments.command[1..]).exec();
         return cannot_start(Error::io("start", Path::new(&arguments.command[0]), &error));
     }
-    let launcher = match launcher::choose(&arguments.command, &version_of) {
+    let manager = if arguments.local { None } else { resource_manager::around()? };
+    let launcher = match launcher::choose(&arguments.command, manager.is_some(), &version_of) {
         Ok(launcher) => launcher,
         Err(error) => return cannot_start(error),
     };
     let clock = SystemClock::default();
-    let mut supervisor = Supervisor::new(arguments, &clock, launcher)?;
+    let mut supervisor = Supervisor::new(arguments, &clock, launcher, manager)?;
     let (code, is_success) = supervisor.drive()?;
     supervisor.finish(is_success)?;
     Ok(code)
@@ -111,10 +116,11 @@ struct Supervisor<'a> {
     arguments: &'a Arguments,
     clock: &'a dyn Clock,
     launcher: Box<dyn Launcher>,
-    excluded: BTreeSet<NodeName>,
+    site: Box<dyn Site>,
+    /// How many nodes a launch has when none is missing.
+    wanted: usize,
     prefix: Prefix,
-    directory: RunDirectory,
-    run: Run,
+    limits: Limits,
     signals: Signals,
     runs_made: u32,
     barren: u32,
@@ -126,40 +132,38 @@ impl<'a> Supervisor<'a> {
         arguments: &'a Arguments,
         clock: &'a dyn Clock,
         launcher: Box<dyn Launcher>,
+        manager: Option<Box<dyn ResourceManager>>,
     ) -> Result<Self> {
         let signals = signals::collect()?;
         // Orphans of a launch come to us, so that none escapes its end.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         let prefix = absolute(arguments.prefix.as_deref().unwrap_or(Path::new(".")))?;
-        let started = format!("scr-{}-{}", clock.unix().as_secs(), std::process::id());
-        let root = match &arguments.run_dir {
-            Some(root) => absolute(root)?,
-            None => run_base().join(&started),
-        };
-        own(&root)?;
-        let directory = RunDirectory::new(&root);
-        directory.take().context(|| "take the run directory")?;
-        let run = match directory.run()? {
-            Some(run) => run,
-            None => Run {
-                job_id: variable("SCR_JOB_ID").unwrap_or_else(|| started.clone()),
-                cache_root: absolute(&arguments.cache_base)?.join(&started),
-                id: started,
-                launches: 0,
-                nodes: 0,
-                wanted: 0,
-                slots: Vec::new(),
-                ranks_per_node: None,
-            },
+        let run_id = format!("scr-{}-{}", clock.unix().as_secs(), std::process::id());
+        let silence = Duration::from_secs(arguments.watchdog_timeout);
+        let listener = Listener::new(silence, arguments.watchdog != 0);
+        let excluded = parse_node_list(&arguments.exclude_nodes)?;
+        let after_death = seconds(arguments.hang_seconds);
+        let (site, wanted, launcher_grace): (Box<dyn Site>, _, _) = if let Some(manager) = manager {
+            let wanted = wanted(arguments, &*launcher, manager.nodes().len())?;
+            let patience = Patience {
+                answer: seconds(arguments.probe_seconds),
+                silence: seconds(arguments.node_silence_seconds),
+            };
+            let site = Allocation::new(manager, run_id, excluded, patience, listener);
+            (Box::new(site), wanted, Duration::from_secs(6))
+        } else {
+            let site = VirtualNodes::new(arguments, run_id, excluded, listener)?;
+            let wanted = site.wanted() as usize;
+            (Box::new(site), wanted, Duration::from_secs(1))
         };
         Ok(Self {
             arguments,
             clock,
             launcher,
-            excluded: parse_node_list(&arguments.exclude_nodes)?,
+            site,
+            wanted,
             prefix: Prefix::new(&prefix),
-            directory,
-            run,
+            limits: Limits { after_death, launcher: launcher_grace },
             signals,
             runs_made: 0,
             barren: 0,
@@ -167,45 +171,40 @@ impl<'a> Supervisor<'a> {
         })
     }
 
-    fn say(&self, text: &str) {
-        say(&time::time_of_day(self.clock.unix().as_secs(), &time::local()), text);
-    }
-
     /// Launches until it is time to stop; returns the exit status and whether the application did its work.
     fn drive(&mut self) -> Result<(u8, bool)> {
-        self.say(&format!("run directory {}", self.directory.root().display()));
-        self.newest = self.progress()?;
+        self.newest = self.site.progress(&self.prefix)?;
         let mut last = None;
         loop {
             if last.is_none() && self.is_halted() {
-                self.say("a halt condition holds, nothing is launched; scr halt --remove lifts it");
+                say_now("a halt condition holds, nothing is launched; scr halt --remove lifts it");
                 return Ok((exit::HALTED, false));
             }
             if let Err(error) = self.choose_nodes() {
                 if error.kind() != ErrorKind::Refused {
                     return Err(error);
                 }
-                self.say(&format!("stopping: {error}"));
+                say_now(&format!("stopping: {error}"));
                 let code = last.map_or(exit::UNAVAILABLE, |status: Status| status.exit_code());
                 return Ok((if code == 0 { exit::UNAVAILABLE } else { code }, false));
             }
             let (status, verdict) = self.launch_once()?;
             match verdict {
                 Verdict::Success => {
-                    self.say("done: the application succeeded");
+                    say_now("done: the application succeeded");
                     return Ok((exit::SUCCESS, true));
                 }
                 Verdict::Stop(reason) => {
-                    self.say(&format!("stopping: the application ended with {status}; {reason}"));
+                    say_now(&format!("stopping: the application ended with {status}; {reason}"));
                     // Status 0 without the work done happens when a node was lost under it.
                     let code =
                         if status.is_success() { exit::UNAVAILABLE } else { status.exit_code() };
                     return Ok((code, false));
                 }
-                Verdict::Relaunch => self.say(&format!("the application ended with {status}")),
+                Verdict::Relaunch => say_now(&format!("the application ended with {status}")),
             }
             if let Some(signal) = self.pause() {
-                self.say(&format!("stopping: {} received", signals::name(signal)));
+                say_now(&format!("stopping: {} received", signals::name(signal)));
                 return Ok((Status::Signal(signal).exit_code(), false));
             }
             last = Some(status);
@@ -214,23 +213,21 @@ impl<'a> Supervisor<'a> {
 
     /// Finds the nodes of the next launch, makes them ready and keeps the choice.
     fn choose_nodes(&mut self) -> Result<()> {
-        let arguments = self.arguments;
-        let is_first = self.run.launches == 0;
-        if is_first {
-            self.run.wanted = arguments.nodes;
+        let (wanted, nodes) = (self.wanted, self.site.nodes());
+        let down = self.site.down()?;
+        if self.runs_made == 0 {
+            let spares = nodes.len().saturating_sub(wanted) as u64;
+            let (wanted, spares) = (count(wanted as u64, "node"), count(spares, "spare"));
+            say_now(&format!("{wanted} and {spares}: {}", self.site.describe()));
         }
-        self.run.nodes = self.run.nodes.max(self.run.wanted + arguments.spares);
-        self.run.ranks_per_node.clone_from(&arguments.ranks_per_node);
-        let manager = self.manager();
-        let (nodes, down) = (manager.nodes(), manager.down()?);
-        let wanted = self.run.wanted as usize;
-        let last = if self.run.slots.is_empty() { &nodes[..wanted] } else { &self.run.slots };
-        let needed = arguments.min_nodes.map_or(wanted, |needed| needed as usize);
+        let last = match self.site.slots() {
+            [] => &nodes[..wanted.min(nodes.len())],
+            slots => slots,
+        };
+        // A launcher that was told how many nodes to use cannot do with fewer.
+        let least = self.launcher.nodes().map_or(1, |nodes| nodes as usize);
+        let needed = self.arguments.min_nodes.map_or(wanted, |needed| needed as usize).max(least);
         let placement = place(last, &nodes, &down, wanted, needed)?;
-        if is_first {
-            let (wanted, spares) = (count(wanted as u64, "node"), count(arguments.spares, "spare"));
-            self.say(&format!("{wanted} and {spares}: {}", manager.describe()));
-        }
         self.use_nodes(placement)
     }
 
@@ -242,68 +239,41 @@ impl<'a> Supervisor<'a> {
         };
         let shown: Vec<String> = slots.iter().map(describe).collect();
         if !dropped.is_empty() {
-            self.say(&format!("no spare for {}: going on with fewer nodes", join(&dropped)));
-            if self.run.ranks_per_node.take().is_some() {
-                self.say("--ranks-per-node no longer fits; ranks are spread evenly");
-            }
+            say_now(&format!("no spare for {}: going on with fewer nodes", join(&dropped)));
         }
         let total = self.arguments.runs().map_or("unlimited".to_string(), |n| n.to_string());
         let ranks =
             self.launcher.ranks().map_or(String::new(), |n| format!(", {}", count(n, "rank")));
         let launcher = self.launcher.describe();
-        self.say(&format!(
+        say_now(&format!(
             "launch {} of {total} on {} ({launcher}{ranks})",
             self.runs_made + 1,
             join(&shown)
         ));
-        self.run.slots = slots;
-        self.run.launches += 1;
-        self.directory.set_run(&self.run)?;
-        for node in &self.run.slots {
-            self.directory.prepare_node(&self.run, node)?;
-        }
-        store().remove_tree(&self.run.launcher_scratch())?;
-        store().create_dir_all(&self.run.launcher_scratch())
+        self.site.prepare(slots, !dropped.is_empty())
     }
 
     /// Makes one launch and judges it.
     fn launch_once(&mut self) -> Result<(Status, Verdict)> {
         let lease_before = self.lease();
-        let own_program = std::env::current_exe()
-            .map_err(|error| Error::io("find", Path::new("the program scr"), &error))?;
-        let mut launch = self.launcher.launch(&Additions {
-            wrapper: &rank_exec::wrapper(&own_program, &self.directory),
-            scratch: &self.run.launcher_scratch(),
-            is_root: rustix::process::geteuid().is_root(),
-        });
-        let prefix = self.prefix.root().as_os_str().to_os_string();
+        let mut launch = self.site.launch(&*self.launcher)?;
         if self.arguments.prefix.is_some() {
-            launch.env.push(("SCR_PREFIX", prefix));
+            launch.env.push(("SCR_PREFIX", self.prefix.root().as_os_str().to_os_string()));
         }
-        let step = Step {
-            directory: &self.directory,
-            run: &self.run,
-            clock: self.clock,
-            limits: Limits {
-                after_death: seconds(self.arguments.hang_seconds),
-                silence: Duration::from_secs(self.arguments.watchdog_timeout),
-                silence_ends_launch: self.arguments.watchdog != 0,
-            },
-        };
-        let end = supervise(&step, &launch, &mut self.signals)?;
+        let end = supervise(&mut *self.site, &launch, self.limits, self.clock, &mut self.signals)?;
         self.runs_made += 1;
         self.judge(&end, lease_before.as_ref())
     }
 
     fn judge(&mut self, end: &StepEnd, before: Option<&Lease>) -> Result<(Status, Verdict)> {
-        let newest = self.progress()?;
+        let newest = self.site.progress(&self.prefix)?;
         let has_progress = newest.newest() > self.newest.newest();
         if has_progress {
             self.newest = newest;
         }
-        let node_lost = !end.lost.is_empty();
+        let node_lost = !end.aftermath.lost.is_empty();
         self.barren = if has_progress || node_lost { 0 } else { self.barren + 1 };
-        let status = application_status(end.launcher, &end.ranks);
+        let status = application_status(end.launcher, &end.aftermath.ranks);
         let ended = Ended {
             status,
             node_lost,
@@ -320,7 +290,7 @@ impl<'a> Supervisor<'a> {
     fn pause(&mut self) -> Option<i32> {
         const SLICE: Duration = Duration::from_millis(20);
         let pause = seconds(self.arguments.relaunch_seconds);
-        self.say(&format!("pausing {} s before the next launch", pause.as_secs_f64()));
+        say_now(&format!("pausing {} s before the next launch", pause.as_secs_f64()));
         let end = self.clock.monotonic() + pause;
         loop {
             if let Some(signal) = self.signals.pending().find(|signal| signals::means_stop(*signal))
@@ -335,25 +305,6 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn manager(&self) -> Local<'_> {
-        let excluded = self.excluded.clone();
-        Local::new(&self.directory, &self.run, excluded, self.arguments.end_time)
-    }
-
-    fn caches(&self) -> Vec<PathBuf> {
-        self.nodes().into_iter().map(|(_, cache)| cache).collect()
-    }
-
-    /// All nodes with their cache directories.
-    fn nodes(&self) -> Vec<(NodeName, PathBuf)> {
-        let cache = |node: &NodeName| (node.clone(), self.run.cache(node));
-        self.manager().nodes().iter().map(cache).collect()
-    }
-
-    fn progress(&self) -> Result<Progress> {
-        progress(&self.caches(), &self.prefix).context(|| "look for checkpoints")
-    }
-
     /// The lease of the prefix; one that cannot be read counts as none.
     fn lease(&self) -> Option<Lease> {
         self.prefix.lease().ok().flatten()
@@ -361,48 +312,57 @@ impl<'a> Supervisor<'a> {
 
     fn is_halted(&self) -> bool {
         let now = self.clock.unix().as_secs();
-        match halt::holds(&self.prefix, now, self.manager().end_unix_seconds()) {
+        match halt::holds(&self.prefix, now, self.site.end_unix_seconds()) {
             Ok(holds) => holds,
             Err(error) => {
-                self.say(&format!("halt requests cannot be read and are ignored: {error:#}"));
+                say_now(&format!("halt requests cannot be read and are ignored: {error:#}"));
                 false
             }
         }
     }
 
-    /// Saves what is only in the caches, then takes the nodes away, unless that would lose something.
-    fn finish(&self, is_success: bool) -> Result<()> {
-        let caches = self.run.cache_root.display();
-        let saved = save_what_is_only_in_cache(&self.run, &self.nodes(), &self.prefix);
-        let root = self.directory.root().display();
-        let keep = match saved {
+    /// Saves what is only in the caches, then takes leave of the nodes, unless that would lose something.
+    fn finish(&mut self, is_success: bool) -> Result<()> {
+        let keep = match self.site.save(&self.prefix) {
             Ok(Saved::Nothing) => false,
             Ok(Saved::Done(saved)) => {
                 for (id, name) in saved {
-                    self.say(&format!("saved dataset {id} ({name}) from the caches to the prefix"));
+                    say_now(&format!("saved dataset {id} ({name}) from the caches to the prefix"));
                 }
                 false
             }
             Ok(Saved::Failed(id, why)) => {
-                let text = format!(
-                    "dataset {id} is only in the caches, {caches}, and could not be saved: {why}"
-                );
-                self.say(&text);
+                say_now(&format!(
+                    "dataset {id} is only in the caches and could not be saved: {why}"
+                ));
                 true
             }
             Err(error) => {
-                self.say(&format!("nothing saved: {error:#}"));
+                say_now(&format!("nothing saved: {error:#}"));
                 !is_success
             }
         };
-        if keep || (!is_success && self.arguments.run_dir.is_some()) {
-            self.say(&format!(
-                "nodes kept: go on with scr run --run-dir {root}, or remove {root} and {caches}"
-            ));
-            return Ok(());
+        let keep = keep || (!is_success && self.arguments.run_dir.is_some());
+        if let Some(text) = self.site.leave(keep)? {
+            say_now(&text);
         }
-        self.directory.remove(&self.run)
+        Ok(())
     }
+}
+
+/// How many of the `total` nodes of an allocation a launch shall have.
+fn wanted(arguments: &Arguments, launcher: &dyn Launcher, total: usize) -> Result<usize> {
+    let asked = arguments.nodes.or_else(|| launcher.nodes()).map(|nodes| nodes as usize);
+    let spares = arguments.spares.unwrap_or(0) as usize;
+    let wanted = asked.unwrap_or_else(|| total.saturating_sub(spares));
+    if wanted == 0 || wanted + spares > total {
+        let text = format!(
+            "{wanted} nodes and {} are asked for, and the allocation has {total}",
+            count(spares as u64, "spare")
+        );
+        return Err(Error::new(ErrorKind::Misuse, text));
+    }
+    Ok(wanted)
 }
 
 /// Whether the application came to SCR_Finalize between two looks at the lease.

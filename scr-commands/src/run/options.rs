@@ -29,12 +29,22 @@ Exit status: that of the last launch (128 + n for signal n). 2 wrong usage, 65 d
 69 too few nodes, 70 and 71 failures of scr run itself, 75 a halt condition held before
 anything was launched, 126 and 127 the program cannot be executed or is not there.")]
 pub(crate) struct Arguments {
-    /// How many virtual nodes the application runs on
-    #[arg(long, env = "SCR_LOCAL_NODES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub(crate) nodes: u32,
-    /// How many more virtual nodes stand by to replace failed ones
-    #[arg(long, env = "SCR_LOCAL_SPARES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=4096))]
-    pub(crate) spares: u32,
+    /// How many nodes the application runs on [default: what srun -N says, else all but the spares; without an
+    /// allocation 1, virtual nodes on this machine]
+    #[arg(long, env = "SCR_LOCAL_NODES", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) nodes: Option<u32>,
+    /// How many more stand by to replace failed ones [default: in an allocation the rest]
+    #[arg(long, env = "SCR_LOCAL_SPARES")]
+    pub(crate) spares: Option<u32>,
+    /// How long a node may take to answer whether it is there
+    #[arg(long, env = "SCR_PROBE_SECONDS", default_value_t = 20.0, value_name = "SECONDS")]
+    pub(crate) probe_seconds: f64,
+    /// How long a node may show no sign of life before it is asked once more
+    #[arg(long, env = "SCR_NODE_SILENCE_SECONDS", default_value_t = 20.0, value_name = "SECONDS")]
+    pub(crate) node_silence_seconds: f64,
+    /// Run on virtual nodes of this machine, even in an allocation
+    #[arg(long)]
+    pub(crate) local: bool,
     /// Ranks of each node, for instance 1,2,1; without it they are spread evenly, in blocks
     #[arg(long, value_delimiter = ',', value_name = "N,N,...")]
     pub(crate) ranks_per_node: Option<Vec<u32>>,
@@ -115,7 +125,7 @@ mod tests {
             "run --nodes 2 -- mpirun -n 4 ./app --runs 9",
         ] {
             let arguments = parse(line).unwrap();
-            assert_eq!(arguments.nodes, 2);
+            assert_eq!(arguments.nodes, Some(2));
             assert_eq!(arguments.runs(), Some(1));
             assert_eq!(arguments.command, ["mpirun", "-n", "4", "./app", "--runs", "9"]);
         }

@@ -36,10 +36,15 @@ pub(crate) fn progress(cache_bases: &[PathBuf], prefix: &Prefix) -> Result<Progr
     for base in cache_bases {
         progress.cached = progress.cached.max(highest_committed(base)?);
     }
+    progress.flushed = flushed(prefix)?;
+    Ok(progress)
+}
+
+/// The highest dataset that is whole in the prefix.
+pub(crate) fn flushed(prefix: &Prefix) -> Result<Option<DatasetId>> {
     let summaries = prefix.entries()?.into_iter().filter_map(|entry| entry.summary.ok().flatten());
     let flushed = summaries.filter(|summary| summary.state == PrefixState::Flushed);
-    progress.flushed = flushed.map(|summary| summary.dataset.id).max();
-    Ok(progress)
+    Ok(flushed.map(|summary| summary.dataset.id).max())
 }
 
 /// The highest committed dataset below `<base>/<user>/scr.<job>/<prefix hash>/`.

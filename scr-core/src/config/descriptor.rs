@@ -116,28 +116,23 @@ impl Reader<'_> {
         if line.flag("ENABLED") == Some(false) {
             return;
         }
-        let not_yet = [
-            ("MKDIR", line.flag("MKDIR") == Some(false), "the directory is made where missing"),
-            (
-                "FLUSH",
-                line.text("FLUSH").is_some_and(|kind| !matches!(kind, "SYNC" | "DEFAULT")),
-                "SYNC is used",
-            ),
-            (
-                "VIEW",
-                line.text("VIEW") == Some("GLOBAL"),
-                "a store is taken to be private to its node",
-            ),
-        ];
+        let not_yet = [(
+            "FLUSH",
+            line.text("FLUSH").is_some_and(|kind| !matches!(kind, "SYNC" | "DEFAULT")),
+            "SYNC is used",
+        )];
         for (key, _, instead) in not_yet.into_iter().filter(|(_, set, _)| *set) {
             self.report
                 .warn(&entry.source, format_args!("{name} {key} is not acted on yet: {instead}"));
         }
         let group = line.text("GROUP").unwrap_or("NODE");
+        let group = self.group(&format!("{name} GROUP"), group, &entry.source);
         let store = StoreDescriptor {
-            group: self.group(&format!("{name} GROUP"), group, &entry.source),
             count: line.count("COUNT").unwrap_or(self.defaults.cache_size),
             base: base.clone(),
+            may_make: line.flag("MKDIR").unwrap_or(true),
+            is_shared: line.text("VIEW") == Some("GLOBAL") || group != "NODE",
+            group,
         };
         self.stores.insert(base, (store, entry.source.clone()));
     }
@@ -148,7 +143,9 @@ impl Reader<'_> {
         let source = values.source("SCR_CACHE_BASE").clone();
         self.stores.entry(base.clone()).or_insert_with(|| {
             let count = self.defaults.cache_size;
-            (StoreDescriptor { base, group: "NODE".to_string(), count }, source)
+            let group = "NODE".to_string();
+            let store = StoreDescriptor { base, group, count, may_make: true, is_shared: false };
+            (store, source)
         });
     }
 
@@ -333,7 +330,7 @@ mod tests {
 SCR_COPY_TYPE=FILE
 SCR_CACHE_SIZE=2
 STORE=/ssd COUNT=4 GROUP=rack
-STORE=/dev/shm2
+STORE=/dev/shm2 MKDIR=0 VIEW=global
 STORE=/old ENABLED=0
 GROUPS=n1 RACK=a PSU=1
 GROUPS=n2 RACK=a
@@ -350,12 +347,14 @@ CKPT=3 INTERVAL=1 STORE=/nowhere ENABLED=0
         let stores: Vec<_> = config
             .stores
             .iter()
-            .map(|s| (s.base.to_str().unwrap(), s.group.as_str(), s.count))
+            .map(|s| (s.base.to_str().unwrap(), s.group.as_str(), s.count, s.may_make, s.is_shared))
             .collect();
-        assert_eq!(
-            stores,
-            [("/dev/shm", "NODE", 2), ("/dev/shm2", "NODE", 2), ("/ssd", "RACK", 4)]
-        );
+        let expected = [
+            ("/dev/shm", "NODE", 2, true, false),
+            ("/dev/shm2", "NODE", 2, false, true),
+            ("/ssd", "RACK", 4, true, true),
+        ];
+        assert_eq!(stores, expected);
         assert_eq!(config.groups["n1"]["PSU"], "1");
         let checkpoints: Vec<_> = config
             .checkpoints
@@ -413,15 +412,13 @@ CKPT=3 INTERVAL=1 STORE=/nowhere ENABLED=0
     #[test]
     fn what_is_not_built_is_told() {
         let file = "SCR_COPY_TYPE=FILE\nCKPT=0 TYPE=PARTNER INTERNAL=1\nCKPT=1 INTERVAL=2 TYPE=RS SET_FAILURES=3
-STORE=/ssd MKDIR=0 FLUSH=PTHREAD VIEW=GLOBAL GRUOP=NODE";
+STORE=/ssd FLUSH=PTHREAD GRUOP=NODE";
         let (config, notices) = resolve(file).unwrap();
         let types: Vec<_> = config.checkpoints.iter().map(|c| c.copy_type).collect();
         assert_eq!(types, [CopyType::Partner, CopyType::Rs]);
         insta::assert_snapshot!(told(&notices), @"
         u:4: STORE=/ssd has no key GRUOP; it has no effect; did you mean GROUP?
-        u:4: STORE=/ssd MKDIR is not acted on yet: the directory is made where missing
         u:4: STORE=/ssd FLUSH is not acted on yet: SYNC is used
-        u:4: STORE=/ssd VIEW is not acted on yet: a store is taken to be private to its node
         u:2: CKPT=0 has no key INTERNAL; it has no effect; did you mean INTERVAL?
         ");
     }

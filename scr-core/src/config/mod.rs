@@ -93,6 +93,10 @@ pub struct StoreDescriptor {
     pub group: String,
     /// How many datasets it may keep (`COUNT`).
     pub count: u32,
+    /// Whether the base directory is made where it is missing (`MKDIR`).
+    pub may_make: bool,
+    /// Whether several nodes see the same files there (`VIEW=GLOBAL`, or a `GROUP` of several nodes).
+    pub is_shared: bool,
 }
 
 /// How checkpoints of one level are kept (`CKPT=<n> ...`).

@@ -199,7 +199,13 @@ mod tests {
         assert!(config.checksums, "ours, not SCR's");
         assert_eq!((config.flush_every, config.prefix_size), (10, 0));
         assert_eq!(config.run.runs, Some(1));
-        let store = StoreDescriptor { base: shm.into(), group: "NODE".into(), count: 1 };
+        let store = StoreDescriptor {
+            base: shm.into(),
+            group: "NODE".into(),
+            count: 1,
+            may_make: true,
+            is_shared: false,
+        };
         assert_eq!(config.stores, [store]);
         let checkpoint = CheckpointDescriptor {
             index: 0,
@@ -279,6 +285,8 @@ mod tests {
                     base: "/s",
                     group: "NODE",
                     count: 3,
+                    may_make: true,
+                    is_shared: false,
                 },
             ],
             checkpoints: [

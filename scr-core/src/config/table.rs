@@ -59,7 +59,7 @@ pub const SECTIONS: &[Section] = &[
         /// Node-local directory for cached datasets, and the store of all that names no other.
         SCR_CACHE_BASE: Path, "/dev/shm" => Active, Scr;
         /// The name of this node. Default: its host name. Ranks with equal names are taken to fail together and to share
-        /// their files, so several names on one machine make several nodes of it.
+        /// their files, so several names on one machine, each with an SCR_CACHE_BASE of its own, make several nodes of it.
         SCR_NODE: Name, none => Active, Here;
         /// Keeps this job's records in `.scr/task.<value>` of the prefix, so that several jobs (the tasks of an array) can
         /// share one prefix.
@@ -264,17 +264,17 @@ pub const SECTIONS: &[Section] = &[
 
 /// Keys of a `STORE=<path>` line.
 pub const STORE_FIELDS: &[Field] = fields! {
-    /// The group of ranks that see the same files there.
+    /// The group of ranks that see the same files there; any but NODE is as VIEW=GLOBAL.
     GROUP: Name, "NODE";
     /// How many datasets it may keep.
     COUNT: COUNT, "SCR_CACHE_SIZE";
     /// 0: the line counts for nothing.
     ENABLED: Flag, "1";
-    /// 0: the directory must exist. Not acted on yet: it is made where missing.
+    /// 0: the directory must exist, as where it is a mount; a job does not start without it. 1: it is made where missing.
     MKDIR: Flag, "1";
     /// How files are copied to the prefix. Not acted on yet.
     FLUSH: TRANSFERS, "SCR_FLUSH_TYPE";
-    /// GLOBAL: a directory that all nodes see. Not acted on yet.
+    /// GLOBAL: a directory that several nodes see. Each node keeps to a directory of its own in it.
     VIEW: Choice(&["PRIVATE", "GLOBAL"]), "PRIVATE";
 };
 

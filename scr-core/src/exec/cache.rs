@@ -2,7 +2,7 @@
 //! A node's cache directory: the parts it holds, and what their records say.
 //!
 //! ```text
-//! <base>/<user>/scr.<job>/<prefix hash>/
+//! <base>/<user>/scr.<job>/<prefix hash>/         (<base>/<user>/scr.<job>/node.<name>/<prefix hash>/ where nodes share the store)
 //!   dataset.<id>-<identity>.<layout>.<set>.<member>/    a part; visible under this name only when it may be read
 //!     state       PartState: its replacement is the commit
 //!     node        node record: header, a section per rank, end
@@ -25,7 +25,7 @@ use crate::format::node::{NodeEnd, NodeHeader, RankSection};
 use crate::format::state::{PartState, Phase};
 use crate::format::{self, DatasetHeader, Place, frame};
 use crate::host::Host;
-use crate::id::{DatasetId, DatasetIdentity};
+use crate::id::{DatasetId, DatasetIdentity, NodeName};
 use crate::store::{Access, Durability, File, Store, exists, publish};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -38,9 +38,23 @@ pub struct Cache {
     /// Gives access to all of it.
     pub store: Arc<dyn Store>,
     /// Its directory on every class of storage; that of `SCR_CACHE_BASE` first.
-    roots: Vec<PathBuf>,
+    roots: Vec<Root>,
 }
 
+/// The directory of a cache on one class of storage.
+#[derive(Clone, Debug)]
+struct Root {
+    path: PathBuf,
+    /// The base directory of the storage.
+    base: PathBuf,
+    /// Whether that may be made where it is missing.
+    may_make: bool,
+    /// Whether other nodes see the same storage.
+    is_shared: bool,
+}
+
+/// What the directory of a node begins with, in a store that nodes share.
+pub const NODE: &str = "node.";
 /// Where parts go to be removed, in every store.
 const BIN: &str = "bin";
 /// Storage of an evicted dataset's parity, in every store.
@@ -65,10 +79,16 @@ pub fn prefix_directory(prefix: &Path) -> String {
 
 /// Where a job keeps what belongs to one prefix, below a base directory of the node.
 pub fn job_directory(base: &Path, host: &Host, config: &Config) -> PathBuf {
-    let directory = base
-        .join(host.job.user.as_str())
-        .join(format!("scr.{}", host.job.job_id))
-        .join(prefix_directory(&config.prefix));
+    below_job(base, None, host, config)
+}
+
+/// The same, in a directory of this node where others see that of the job too.
+fn below_job(base: &Path, node: Option<&NodeName>, host: &Host, config: &Config) -> PathBuf {
+    let mut directory = base.join(host.job.user.as_str()).join(format!("scr.{}", host.job.job_id));
+    if let Some(node) = node {
+        directory.push(format!("{NODE}{node}"));
+    }
+    directory.push(prefix_directory(&config.prefix));
     config
         .task
         .as_ref()
@@ -100,15 +120,38 @@ pub fn count_of(config: &Config, position: usize) -> u32 {
 }
 
 impl Cache {
-    /// The cache of a job; nothing is touched.
-    pub fn of(host: &Host, config: &Config) -> Self {
-        let roots = bases(config).into_iter().map(|base| job_directory(base, host, config));
-        Self { store: host.local.clone(), roots: roots.collect() }
+    /// The cache of a job on this node, by the name under which it takes part; nothing is touched.
+    pub fn of(host: &Host, config: &Config, node: &NodeName) -> Self {
+        let root = |base: &Path| {
+            let store = config.store_of(base);
+            let is_shared = store.is_some_and(|store| store.is_shared);
+            Root {
+                path: below_job(base, is_shared.then_some(node), host, config),
+                base: base.to_path_buf(),
+                may_make: store.is_none_or(|store| store.may_make),
+                is_shared,
+            }
+        };
+        Self { store: host.local.clone(), roots: bases(config).into_iter().map(root).collect() }
+    }
+
+    fn at(&self, position: usize) -> &Root {
+        &self.roots[position.min(self.roots.len() - 1)]
     }
 
     /// Its directory on the store with this position.
     pub fn root(&self, position: usize) -> &Path {
-        &self.roots[position.min(self.roots.len() - 1)]
+        &self.at(position).path
+    }
+
+    /// The base directory of the store with this position.
+    pub fn base(&self, position: usize) -> &Path {
+        &self.at(position).base
+    }
+
+    /// Whether other nodes see the store with this position.
+    pub fn is_shared(&self, position: usize) -> bool {
+        self.at(position).is_shared
     }
 
     /// How many stores it has.
@@ -121,7 +164,12 @@ impl Cache {
         self.roots.iter().try_for_each(|root| self.prepare_root(root))
     }
 
-    fn prepare_root(&self, root: &Path) -> Result<()> {
+    fn prepare_root(&self, root: &Root) -> Result<()> {
+        let Root { path: root, base, may_make, .. } = root;
+        if !may_make && !exists(&*self.store, base)? {
+            let text = format!("STORE={} MKDIR=0: there is no such directory", base.display());
+            return Err(Error::new(ErrorKind::NotFound, text));
+        }
         let bin = root.join(BIN);
         self.store.create_dir_all(&bin)?;
         for name in self.store.list(&bin)? {
@@ -147,7 +195,7 @@ impl Cache {
     /// The store that holds the part of `dataset` at `place`, or the first.
     pub fn find(&self, dataset: &DatasetHeader, place: &Place) -> usize {
         let name = name_of("dataset", dataset, place);
-        let is_there = |root: &PathBuf| exists(&*self.store, &root.join(&name)).unwrap_or(false);
+        let is_there = |root: &Root| exists(&*self.store, &root.path.join(&name)).unwrap_or(false);
         self.roots.iter().position(is_there).unwrap_or(0)
     }
 
@@ -181,7 +229,7 @@ impl Cache {
 
     /// The store that holds a part.
     pub fn position_of(&self, part: &Part) -> usize {
-        self.roots.iter().position(|root| part.dir.starts_with(root)).unwrap_or(0)
+        self.roots.iter().position(|root| part.dir.starts_with(&root.path)).unwrap_or(0)
     }
 
     /// All parts whose state can be read, and the reasons for which others cannot.
@@ -210,9 +258,9 @@ impl Cache {
     /// What there is, in all stores.
     fn names(&self) -> Result<Vec<(&Path, OsString)>> {
         let mut all = Vec::new();
-        for root in &self.roots {
-            match self.store.list(root) {
-                Ok(names) => all.extend(names.into_iter().map(|name| (root.as_path(), name))),
+        for Root { path, .. } in &self.roots {
+            match self.store.list(path) {
+                Ok(names) => all.extend(names.into_iter().map(|name| (path.as_path(), name))),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }

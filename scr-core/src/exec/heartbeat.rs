@@ -6,7 +6,7 @@
 use super::Job;
 use super::cache::job_directory;
 use super::lease::Holder;
-use crate::store::{Durability, Store, publish};
+use crate::store::{Durability, Store, exists, publish};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -39,7 +39,10 @@ impl Heartbeat {
         }
         let directory = job_directory(&job.config.control_base, &job.host, &job.config);
         let store = job.host.local.clone();
-        let made = store.create_dir_all(&directory).is_ok();
+        let base = &job.config.control_base;
+        let may_make = job.config.store_of(base).is_none_or(|store| store.may_make);
+        let is_there = may_make || exists(&*store, base).unwrap_or(false);
+        let made = is_there && store.create_dir_all(&directory).is_ok();
         Self::spawn(job, made.then(|| (store, directory.join("heartbeat"))), lease)
     }
 

@@ -20,12 +20,15 @@ use crate::format::summary::{PrefixState, RenameList, Summary};
 use crate::format::{self, DatasetHeader, Record};
 use crate::id::{DatasetId, DatasetIdentity, Epoch, RelPath};
 use crate::sabotage::{self, Fault};
-use crate::store::{Durability, Store, publish};
+use crate::store::{Durability, Store, exists, publish};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cache::NodeReader;
+
+/// The summary of a dataset that was taken out of the index.
+const DROPPED: &str = "summary.dropped";
 
 /// Why a dataset cannot be used of which some files are gone already.
 pub const DELETING: &str = "its deletion did not end";
@@ -356,9 +359,28 @@ impl Prefix {
     /// Takes a dataset out of the index; its files and its other records stay, so that it can be added again.
     pub fn drop_dataset(&self, dataset: &DatasetHeader) -> Result<()> {
         let summary = self.summary_path(dataset);
-        self.store.rename(&summary, &summary.with_file_name("summary.dropped"))?;
+        self.store.rename(&summary, &summary.with_file_name(DROPPED))?;
         self.store.sync_dir(&self.dataset_dir(dataset))?;
         self.refresh_index().map(|_| ())
+    }
+
+    /// The datasets that were taken out of the index, and not added again.
+    ///
+    /// A record that cannot be read says of no dataset that it was.
+    pub fn dropped(&self) -> Result<Vec<DatasetIdentity>> {
+        let mut dropped = Vec::new();
+        for name in self.store.list(&self.records)? {
+            if !name.to_string_lossy().starts_with("dataset.") {
+                continue;
+            }
+            let dir = self.records.join(name);
+            if !exists(&*self.store, &dir.join("summary"))?
+                && let Ok(Some(summary)) = self.read_optional::<Summary>(&dir.join(DROPPED))
+            {
+                dropped.push(summary.dataset.identity);
+            }
+        }
+        Ok(dropped)
     }
 
     /// Removes a dataset with its files. Stopped on the way, it is no restart point any more, and can be ended by another

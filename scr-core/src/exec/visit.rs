@@ -42,7 +42,7 @@ pub(super) fn visit<T>(
     work: impl FnOnce(&Job, Option<&Holder>) -> Result<T>,
 ) -> Result<T> {
     let topology = Topology::new(world, host.job.node.clone())?;
-    let cache = Cache::of(&host, &config);
+    let cache = Cache::of(&host, &config, &topology.name);
     let prefix = Prefix::new(host.shared.clone(), config.prefix.clone(), config.task.as_deref());
     let mut job = Job { epoch: Epoch(0), topology, host, config, cache, prefix };
     if taking == Taking::Nothing {

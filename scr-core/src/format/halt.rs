@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// When a job shall stop. Each condition is independent; any one is enough.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HaltRequest {
-    /// Drawn anew at each change: `halt.used` refers to it.
+    /// Drawn anew whenever a number of checkpoints is asked for: `halt.used` refers to it.
     pub generation: u64,
     /// Stop at the next opportunity, for this reason.
     pub reason: Option<String>,

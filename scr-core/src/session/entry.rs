@@ -23,7 +23,7 @@ pub(super) struct Entry {
     pub standing: evict::Standing,
     /// Whether it is complete in the prefix.
     pub flushed: bool,
-    /// Whether it was there until a newer dataset took a name of its files, or it was dropped: it must not be there again.
+    /// Whether it was there until a newer dataset took a name of its files: it must not be there again.
     pub replaced: bool,
     /// Whether a flush was due and failed: tried again when there is an occasion.
     pub flush_owed: bool,

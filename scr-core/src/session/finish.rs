@@ -10,7 +10,8 @@ use crate::exec::topology::broadcast;
 use crate::format::current::{ChosenBy, Current};
 use crate::format::lease::LeaseState;
 use crate::format::summary::{PrefixState, Summary};
-use crate::id::DatasetId;
+use crate::id::{DatasetId, DatasetIdentity};
+use crate::plan::evict::Standing;
 use crate::plan::flush::due_at_finalize;
 
 impl Session {
@@ -69,12 +70,13 @@ impl Session {
         self.enter("SCR_Current")?;
         let newest_known = self.last_id;
         let same = self.same_on_all_ranks(name);
-        let done = same.and_then(|()| self.first(|session| session.choose(name, newest_known)));
+        let dropped = same.and_then(|()| self.first(|session| session.choose(name, newest_known)));
+        let done = dropped.map(|dropped| self.disown(&dropped));
         self.leave(done)
     }
 
-    /// Records a person's choice, on rank 0.
-    fn choose(&self, name: &str, newest_known: DatasetId) -> Result<()> {
+    /// Records a person's choice, on rank 0. Returns what left the index for it.
+    fn choose(&self, name: &str, newest_known: DatasetId) -> Result<Vec<DatasetIdentity>> {
         let prefix = &self.job.prefix;
         let (dataset, is_usable) = match self.named(name) {
             Ok(summary) => (summary.dataset, summary.state == PrefixState::Flushed),
@@ -91,15 +93,15 @@ impl Session {
         let (identity, age, name) = (dataset.identity, dataset.age(), dataset.name);
         let choice = Current { identity, name, by: ChosenBy::Person, newest_known };
         prefix.publish_current(&choice)?;
-        if self.job.config.drop_after_current {
-            let later = prefix.summaries()?.0.into_iter().map(|summary| summary.dataset);
-            let mut later = later.filter(|other| other.age() > age);
-            return later.try_for_each(|other| prefix.drop_dataset(&other));
+        if !self.job.config.drop_after_current {
+            return Ok(Vec::new());
         }
-        Ok(())
+        let later = prefix.summaries()?.0.into_iter().map(|summary| summary.dataset);
+        let later = later.filter(|other| other.age() > age);
+        later.map(|other| prefix.drop_dataset(&other).map(|()| other.identity)).collect()
     }
 
-    /// Takes a dataset out of the index; its files stay.
+    /// Takes a dataset out of the index; its files stay. What is in cache of it is not flushed, nor handed back, any more.
     ///
     /// # Collective
     /// On all ranks, with equal `name`.
@@ -109,18 +111,28 @@ impl Session {
     pub fn drop_dataset(&mut self, name: &str) -> Result<()> {
         self.enter("SCR_Drop")?;
         let same = self.same_on_all_ranks(name);
-        let done = same.and_then(|()| {
+        let dropped = same.and_then(|()| {
             self.first(|session| {
-                let summary = session.named(name)?;
-                session.job.prefix.drop_dataset(&summary.dataset)
+                let dataset = session.named(name)?.dataset;
+                session.job.prefix.drop_dataset(&dataset).map(|()| vec![dataset.identity])
             })
         });
-        if done.is_ok() {
-            let here = self.entries.iter_mut().filter(|e| e.header.name.as_str() == name);
-            // Dropped is meant: it must not come back by a flush of what is in cache.
-            here.for_each(|entry| (entry.flushed, entry.replaced) = (false, true));
-        }
+        let done = dropped.map(|dropped| self.disown(&dropped));
         self.leave(done)
+    }
+
+    /// Notes that datasets left the index because somebody wanted it: they must not come back from the cache.
+    fn disown(&mut self, dropped: &[DatasetIdentity]) {
+        for entry in self.entries.iter_mut().filter(|e| dropped.contains(&e.header.identity)) {
+            (entry.flushed, entry.standing) = (false, Standing::Condemned);
+        }
+        let mut position = 0;
+        self.candidates.retain(|candidate| {
+            position += 1;
+            position <= self.tried || !dropped.contains(&candidate.header.identity)
+        });
+        // What was offered and not read makes room for the next; what was read has done its part.
+        self.taken.take_if(|taken| taken.in_use().is_some_and(|taken| dropped.contains(&taken)));
     }
 
     /// Removes a dataset and its files from the caches and the prefix.
@@ -165,13 +177,17 @@ impl Session {
         agree(world, same)
     }
 
-    /// Changes the prefix on rank 0, as long as it is ours; all ranks get the outcome.
-    fn first(&self, action: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+    /// Changes the prefix on rank 0, as long as it is ours; all ranks get what came of it.
+    fn first<T>(&self, action: impl FnOnce(&Self) -> Result<T>) -> Result<T>
+    where
+        T: Default + serde::Serialize + serde::de::DeserializeOwned,
+    {
+        let world = &*self.job.topology.world;
         let done = match &self.lease {
             Some(lease) if self.job.is_first() => lease.check().and_then(|()| action(self)),
-            _ => Ok(()),
+            _ => Ok(T::default()),
         };
-        agree(&*self.job.topology.world, done)
+        broadcast(world, &agree(world, done)?)
     }
 
     /// The newest dataset of this name in the prefix.

@@ -189,6 +189,12 @@ impl Session {
             store.remove(&spare)?;
         }
         let mut space = store.space(root)?;
+        if self.job.cache.is_shared(position) {
+            // All nodes look at once, and all are going to write.
+            let nodes = u64::from(self.job.topology.count.max(1));
+            space.free_bytes /= nodes;
+            space.total_bytes /= nodes;
+        }
         if let Ok(spare) = store.metadata(&spare) {
             space.free_bytes = space.free_bytes.saturating_add(spare.size_bytes);
         }

@@ -256,17 +256,21 @@ impl Session {
         });
     }
 
-    /// Starts reading the dataset that [`have_restart`](Self::have_restart) named; returns its name.
+    /// Starts reading the dataset that [`have_restart`](Self::have_restart) named, or would name: it need not have been
+    /// asked. Returns the name.
     ///
     /// # Collective
     /// On all ranks.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Misuse`] when there is none, and those of `have_restart`.
     pub fn start_restart(&mut self) -> Result<DatasetName> {
         self.enter("SCR_Start_restart")?;
-        let Some(taken) = &self.taken else {
-            let text = "SCR_Start_restart: there is no dataset to restart from; ask SCR_Have_restart first";
-            return Err(Error::new(ErrorKind::Misuse, text));
-        };
-        let name = taken.header.name.clone();
+        let found = self.find_restart();
+        let name = self.leave(found)?.ok_or_else(|| {
+            let text = "SCR_Start_restart: there is no dataset to restart from";
+            Error::new(ErrorKind::Misuse, text)
+        })?;
         self.state = State::Restart;
         Ok(name)
     }

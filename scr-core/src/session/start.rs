@@ -3,6 +3,7 @@
 //! restart. Records only; no data are read but those that a rebuild needs.
 
 mod found;
+mod storage;
 
 use super::bypass::Bypassed;
 use super::entry::Entry;
@@ -10,7 +11,7 @@ use super::levels::{Levels, Seat};
 use super::{Costs, Session, State};
 use crate::comm::{Comm, Reduce, agree};
 use crate::config::Config;
-use crate::error::{Context, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
 use crate::exec::Job;
 use crate::exec::cache::Cache;
@@ -28,17 +29,14 @@ use crate::format::decision::{CandidateReport, Decision, Location, Verdict};
 use crate::format::lease::LeaseState;
 use crate::format::summary::{PrefixState, Summary};
 use crate::host::Host;
-use crate::id::{DatasetId, Epoch, NodeName};
+use crate::id::{DatasetId, Epoch};
 use crate::plan::evict::Standing;
 use crate::plan::inherit;
 use crate::plan::level;
 use crate::plan::order::{Candidate, restart_order};
 use crate::sabotage::{self, Fault};
-use crate::store::{Durability, publish};
 use found::{Found, look_at_prefix};
-
-const CACHE_ADVICE: &str =
-    "the cache directory cannot be used; set SCR_CACHE_BASE to one that this user can write";
+use storage::prepare_cache;
 
 impl Session {
     /// Begins a launch.
@@ -53,7 +51,7 @@ impl Session {
         let topology = Topology::new(world, host.job.node.clone())?;
         let task = config.task.as_deref();
         let prefix = Prefix::new(host.shared.clone(), config.prefix.clone(), task);
-        let cache = Cache::of(&host, &config);
+        let cache = Cache::of(&host, &config, &topology.name);
         let job = Job { epoch: Epoch(0), topology, host, config, cache, prefix };
 
         // The lease comes first: who is refused has touched nothing of the one who holds it.
@@ -192,6 +190,12 @@ impl Session {
         }
         if let Some(reason) = &one.condemned {
             self.report(one, Verdict::Rejected, format!("set aside: {reason}"));
+            self.remember(one, local, found, Standing::Condemned)?;
+            return Ok(None);
+        }
+        if found.dropped.contains(&identity) {
+            // Whoever dropped it did not mean it to come back, neither by a flush nor by a restart. `--add` takes that back.
+            self.note(one, Verdict::Rejected, "it was taken out of the index".into());
             self.remember(one, local, found, Standing::Condemned)?;
             return Ok(None);
         }
@@ -435,13 +439,20 @@ impl Session {
         candidates
     }
 
+    /// Says what becomes of a dataset in cache. One that is rejected although somebody may count on it is kept in mind.
     fn report(&mut self, one: &Cached, verdict: Verdict, reason: String) {
-        let level = if verdict == Verdict::Rejected { Level::Warning } else { Level::Note };
-        let text = format!("{} ({}) in cache: {reason}", one.header.id, one.header.name);
-        if verdict == Verdict::Rejected && one.header.is_checkpoint {
-            self.unusable.push(text.clone());
+        let is_missed = verdict == Verdict::Rejected && one.header.is_checkpoint;
+        if is_missed {
+            let text = format!("{} ({}) in cache: {reason}", one.header.id, one.header.name);
+            self.unusable.push(text);
         }
-        self.tell(EventKind::Decision, level, &one.header, format!("dataset {text}"));
+        self.note(one, verdict, reason);
+    }
+
+    fn note(&mut self, one: &Cached, verdict: Verdict, reason: String) {
+        let level = if verdict == Verdict::Rejected { Level::Warning } else { Level::Note };
+        let text = format!("dataset {} ({}) in cache: {reason}", one.header.id, one.header.name);
+        self.tell(EventKind::Decision, level, &one.header, text);
         self.decision.candidates.push(CandidateReport {
             id: one.header.id,
             identity: one.header.identity,
@@ -480,35 +491,6 @@ impl Session {
     }
 }
 
-/// Finds ranks that do not see their node's storage (containers, private mounts) and makes each a node of its own.
-///
-/// # Collective
-/// On all ranks.
-fn share_storage(cache: &Cache, topology: Topology, random: [u8; 16]) -> Result<Topology> {
-    let token = cache.root(0).join("token");
-    // Drawn anew each time: a token of another launch must not pass for this one's.
-    let words = broadcast(&*topology.node, &random)?;
-    let written = if topology.node.rank() == 0 {
-        publish(&*cache.store, &token, &words, Durability::Process)
-    } else {
-        Ok(())
-    };
-    agree(&*topology.world, written.context(|| CACHE_ADVICE))?;
-    let sees = cache.store.read(&token).is_ok_and(|bytes| bytes == words);
-    let mut blind = [u64::from(!sees)];
-    topology.world.all_reduce(Reduce::Sum, &mut blind)?;
-    if blind[0] == 0 {
-        return Ok(topology);
-    }
-    let rank = topology.world.rank();
-    let name =
-        if sees { topology.name } else { NodeName::new(format!("{}#{rank}", topology.name)) };
-    let topology = Topology::new(topology.world, name)?;
-    let prepared = if topology.node.rank() == 0 { cache.prepare() } else { Ok(()) };
-    agree(&*topology.world, prepared.context(|| CACHE_ADVICE))?;
-    Ok(topology)
-}
-
 /// Gives the prefix back when Init fails: not given back, the lease would be watched in vain by the next launch.
 fn release(lease: Option<&Holder>, error: &Error) {
     if error.kind() != ErrorKind::Communication
@@ -516,17 +498,6 @@ fn release(lease: Option<&Holder>, error: &Error) {
     {
         let _ = lease.give_back(LeaseState::Released);
     }
-}
-
-/// Makes the cache usable on every node.
-///
-/// # Collective
-/// On all ranks.
-fn prepare_cache(mut job: Job) -> Result<Job> {
-    let prepared = if job.is_leader() { job.cache.prepare() } else { Ok(()) };
-    agree(&*job.topology.world, prepared.context(|| CACHE_ADVICE))?;
-    job.topology = share_storage(&job.cache, job.topology, (job.host.random)())?;
-    Ok(job)
 }
 
 #[cfg(test)]

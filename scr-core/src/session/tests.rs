@@ -11,6 +11,7 @@ use crate::store::{Access, Store};
 
 mod parameters;
 mod scr3;
+mod stores;
 
 const CHECKPOINT: Flags = Flags { checkpoint: true, output: false };
 const FILE_BYTES: usize = 100_000;
@@ -143,17 +144,70 @@ fn calls_in_the_wrong_state_change_no_state() {
     });
 }
 
+/// In the launch that dropped it, in the next one, and when its room is needed.
 #[test]
 fn what_was_taken_out_of_the_index_stays_out() {
     let machine = Machine::new(2);
-    machine.launch(&[0, 1], &[("SCR_FLUSH", "1")], |session, rank, local| {
+    let flush = [("SCR_FLUSH", "1"), ("SCR_FLUSH_ON_RESTART", "1"), ("SCR_CACHE_SIZE", "1")];
+    let listed = |session: &Session| {
+        let summaries = session.job.prefix.summaries().unwrap().0;
+        summaries.iter().map(|summary| summary.dataset.name.to_string()).collect::<Vec<_>>()
+    };
+    machine.launch(&[0, 1], &flush, |session, rank, local| {
         checkpoint(session, rank, local, "a");
         session.drop_dataset("a").unwrap();
         session.finalize().unwrap();
-        if rank == 0 {
-            let summaries = session.job.prefix.summaries().unwrap().0;
-            assert!(summaries.is_empty(), "{summaries:?}");
+        assert_eq!(listed(session), [""; 0]);
+    });
+    assert_eq!([0, 1].map(|node| machine.parts(node, "a")), [1, 1], "its files stay");
+    machine.launch(&[0, 1], &flush, |session, rank, local| {
+        assert!(session.have_restart().unwrap().is_none(), "nobody wants it back");
+        // Enough room for one dataset and what is kept free, not for two.
+        let used: usize = local.walk().values().flatten().map(Vec::len).sum();
+        local.capacity((used + (4 << 20) + FILE_BYTES) as u64, u64::MAX);
+        session.start_output(Some("b"), CHECKPOINT).unwrap();
+        assert_eq!(listed(session), [""; 0], "it went without a flush");
+        assert_eq!(machine.parts(rank, "a"), 0);
+        session.complete_output(false).unwrap_err();
+        local.capacity(u64::MAX, u64::MAX);
+        session.finalize().unwrap();
+        assert_eq!(listed(session), [""; 0]);
+    });
+}
+
+#[test]
+fn a_restart_point_that_is_dropped_makes_room_for_the_one_before() {
+    let machine = Machine::new(2);
+    let flush = [("SCR_FLUSH", "1"), ("SCR_CACHE_SIZE", "3")];
+    machine.launch(&[0, 1], &flush, |session, rank, local| {
+        for name in ["a", "b", "c"] {
+            checkpoint(session, rank, local, name);
         }
+    });
+    machine.launch(&[0, 1], &flush, |session, _, _| {
+        // One that was offered, and one that was not yet.
+        assert_eq!(session.have_restart().unwrap().unwrap().as_str(), "c");
+        session.drop_dataset("c").unwrap();
+        session.drop_dataset("b").unwrap();
+        assert_eq!(session.have_restart().unwrap().unwrap().as_str(), "a");
+    });
+    machine.launch(&[0, 1], &flush, |session, rank, _| {
+        assert_eq!(session.have_restart().unwrap().unwrap().as_str(), "a");
+        if rank == 0 {
+            // As `scr index --add` does.
+            let prefix = &session.job.prefix;
+            let dir = prefix
+                .store
+                .list(prefix.records())
+                .unwrap()
+                .into_iter()
+                .find(|name| name.to_str().unwrap().starts_with("dataset.3-"));
+            let dir = prefix.records().join(dir.unwrap());
+            prefix.store.rename(&dir.join("summary.dropped"), &dir.join("summary")).unwrap();
+        }
+    });
+    machine.launch(&[0, 1], &flush, |session, _, _| {
+        assert_eq!(session.have_restart().unwrap().unwrap().as_str(), "c");
     });
 }
 
@@ -171,6 +225,21 @@ fn a_restart_point_that_was_read_may_go_and_one_that_was_not_may_not() {
         session.complete_restart(true).unwrap();
         assert!(!in_use(session));
         assert!(session.have_restart().unwrap().is_some());
+    });
+}
+
+#[test]
+fn a_restart_may_start_without_a_question() {
+    let machine = Machine::new(1);
+    machine.launch(&[0], &[], |session, rank, local| {
+        assert_eq!(session.start_restart().unwrap_err().kind(), ErrorKind::Misuse);
+        checkpoint(session, rank, local, "a");
+        assert_eq!(session.start_restart().unwrap_err().kind(), ErrorKind::Misuse, "it goes on");
+    });
+    machine.launch(&[0], &[], |session, _, _| {
+        assert_eq!(session.start_restart().unwrap().as_str(), "a");
+        assert_eq!(session.complete_restart(false).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(session.start_restart().unwrap_err().kind(), ErrorKind::Lost);
     });
 }
 

@@ -50,7 +50,7 @@ impl Machine {
         let host = self.host(node_of(world.rank()));
         let config = config();
         let topology = Topology::new(world, host.job.node.clone()).unwrap();
-        let cache = Cache::of(&host, &config);
+        let cache = Cache::of(&host, &config, &host.job.node);
         let prefix = Prefix::new(host.shared.clone(), config.prefix.clone(), None);
         Job { epoch: Epoch(1), topology, host, config, cache, prefix }
     }

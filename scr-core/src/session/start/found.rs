@@ -8,7 +8,7 @@ use crate::exec::{Job, scr3};
 use crate::format::current::{ChosenBy, Current};
 use crate::format::scr3::{Dataset, Index};
 use crate::format::summary::{PrefixState, Summary};
-use crate::id::{DatasetId, DatasetName};
+use crate::id::{DatasetId, DatasetIdentity, DatasetName};
 
 /// What the prefix holds, as rank 0 found it.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -16,6 +16,8 @@ pub(super) struct Found {
     pub(super) summaries: Vec<Summary>,
     pub(super) current: Option<Current>,
     pub(super) last_id: DatasetId,
+    /// What was taken out of the index.
+    pub(super) dropped: Vec<DatasetIdentity>,
     /// What SCR 3 left.
     pub(super) scr3: scr3::Left,
 }
@@ -78,7 +80,8 @@ pub(super) fn look_at_prefix(job: &Job) -> Result<Found> {
         }
     };
     let last_id = prefix.last_id()?.max(left.last_id);
-    Ok(Found { summaries, current, last_id, scr3: left })
+    let dropped = prefix.dropped()?;
+    Ok(Found { summaries, current, last_id, dropped, scr3: left })
 }
 
 /// `SCR_CURRENT` is a person's choice for this launch.

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The nodes of an allocation.
+//!
+//! The ranks are the launcher's; what we know of the nodes comes from agents. Before a launch each node is asked whether
+//! it is there; during the launch each tells every second that it is. One that falls silent is asked once more, by another
+//! job step, before it counts as lost: schedulers take minutes for that, and a launch that waits for a dead node waits as
+//! long. A node that was lost is asked again before the next launch: what is in its cache carries its identity, so nobody
+//! can take old data for new.
+
+use super::super::heartbeat::Listener;
+use super::super::progress::{Progress, flushed};
+use super::super::salvage::Saved;
+use super::signs::Signs;
+use super::{Aftermath, Site, processes, sweep};
+use crate::agents::save::save;
+use crate::agents::{Agents, Answer, Probe, Request, Task};
+use crate::launcher::{Additions, Launch, Launcher, Place};
+use crate::output::{join, say_now};
+use crate::prefix::Prefix;
+use crate::resource_manager::ResourceManager;
+use scr_core::Result;
+use scr_core::clock::{Clock, SystemClock};
+use scr_core::id::NodeName;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How often the manager is asked for nodes that it has given up.
+const ASK: Duration = Duration::from_secs(5);
+/// How long agents that have ended are left alone before others are sent.
+const AGAIN: Duration = Duration::from_secs(10);
+/// How long a step that was ended may take to be gone.
+const STEP_GRACE: Duration = Duration::from_secs(10);
+
+/// How long nodes may take to answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// To a question (`SCR_PROBE_SECONDS`).
+    pub(crate) answer: Duration,
+    /// Between two signs of life during a launch (`SCR_NODE_SILENCE_SECONDS`).
+    pub(crate) silence: Duration,
+}
+
+/// An allocation with an application in it.
+#[derive(Debug)]
+pub(crate) struct Allocation {
+    manager: Box<dyn ResourceManager>,
+    run_id: String,
+    excluded: BTreeSet<NodeName>,
+    patience: Patience,
+    clock: SystemClock,
+    slots: Vec<NodeName>,
+    launches: u32,
+    is_srun: bool,
+    answers: BTreeMap<NodeName, Probe>,
+    watch: Option<Watch>,
+    listener: Listener,
+    next_ask: Duration,
+    /// Processes of this machine that may have started steps.
+    launchers: BTreeSet<i32>,
+}
+
+/// The agents that tell of their nodes during a launch.
+#[derive(Debug)]
+struct Watch {
+    agents: Agents,
+    started: Duration,
+    signs: Signs,
+    /// Those who ask nodes that fell silent once more.
+    second: Vec<Agents>,
+}
+
+impl Allocation {
+    /// The allocation of `manager`.
+    pub(crate) fn new(
+        manager: Box<dyn ResourceManager>,
+        run_id: String,
+        excluded: BTreeSet<NodeName>,
+        patience: Patience,
+        listener: Listener,
+    ) -> Self {
+        Self {
+            manager,
+            run_id,
+            excluded,
+            patience,
+            clock: SystemClock::default(),
+            slots: Vec::new(),
+            launches: 0,
+            is_srun: false,
+            answers: BTreeMap::new(),
+            watch: None,
+            listener,
+            next_ask: Duration::ZERO,
+            launchers: BTreeSet::new(),
+        }
+    }
+
+    /// Asks every node that may be there whether it is; returns those that cannot be used.
+    fn ask_nodes(&mut self) -> Result<BTreeSet<NodeName>> {
+        let mut down = self.manager.down()?;
+        down.extend(self.excluded.iter().cloned());
+        let asked: Vec<_> = self.nodes().into_iter().filter(|n| !down.contains(n)).collect();
+        self.answers.clear();
+        if asked.is_empty() {
+            return Ok(down);
+        }
+        let mut agents = Agents::start(self.manager.reach(), &asked, &Task::Probe)?;
+        let deadline = self.clock.monotonic() + self.patience.answer;
+        while self.answers.len() < asked.len() {
+            let left = deadline.saturating_sub(self.clock.monotonic());
+            match agents.next(left) {
+                Some((node, Answer::Probe(answer))) => {
+                    self.answers.insert(node, answer);
+                }
+                Some(_) => {}
+                None if left.is_zero() || agents.is_over() => break,
+                None => {}
+            }
+        }
+        let silent: BTreeSet<_> =
+            asked.iter().filter(|n| !self.answers.contains_key(n)).cloned().collect();
+        if silent.len() == asked.len() {
+            // Then it is our asking that does not work, and no reason to call all nodes dead.
+            say_now(&format!(
+                "no node answers through {}: {}; the word of {} is taken",
+                self.manager.reach().describe(),
+                agents.troubles(),
+                self.manager.describe()
+            ));
+            return Ok(down);
+        }
+        if !silent.is_empty() {
+            let names: Vec<_> = silent.iter().collect();
+            say_now(&format!("no answer from {}", join(&names)));
+        }
+        down.extend(silent);
+        Ok(down)
+    }
+
+    /// Sends agents to the nodes of the launch.
+    fn start_watch(&mut self, now: Duration) {
+        let task = Task::Watch { run_id: self.run_id.clone(), period: Duration::from_secs(1) };
+        match Agents::start(self.manager.reach(), &self.slots, &task) {
+            Ok(agents) => {
+                let (signs, second) = (Signs::default(), Vec::new());
+                self.watch = Some(Watch { agents, started: now, signs, second });
+            }
+            Err(error) => say_now(&format!("nodes are not watched: {error:#}")),
+        }
+    }
+
+    /// Hears what the agents say; returns the nodes that are lost.
+    fn hear(&mut self, now: Duration) -> Vec<NodeName> {
+        let Some(watch) = &mut self.watch else { return Vec::new() };
+        while let Some((node, answer)) = watch.agents.next(Duration::ZERO) {
+            if let Answer::Heartbeat { counters } = answer {
+                self.listener.hear(&node, &counters, now);
+                watch.signs.hear(&node, now);
+            }
+        }
+        if watch.agents.is_over() && now >= watch.started + AGAIN {
+            // Somebody ended them, or their step lost a node: what was heard before is still true.
+            let signs = std::mem::take(&mut watch.signs);
+            self.start_watch(now);
+            if let Some(watch) = &mut self.watch {
+                watch.signs = signs;
+            }
+            return Vec::new();
+        }
+        watch.judge(now, &self.patience, &*self.manager)
+    }
+
+    /// The processes of this machine from which steps of the launch can come.
+    fn note_launchers(&mut self) {
+        self.launchers.extend(processes(&self.run_id).iter().map(|process| process.pid));
+    }
+
+    fn end_steps(&mut self) -> Result<usize> {
+        self.note_launchers();
+        let steps = self.manager.steps_of(&self.launchers)?;
+        for step in &steps {
+            if let Err(error) = self.manager.end_step(step) {
+                say_now(&format!("step {step} cannot be ended: {error:#}"));
+            }
+        }
+        Ok(steps.len())
+    }
+}
+
+impl Watch {
+    /// Asks nodes that fell silent once more, in the background; returns those that did not answer that either.
+    fn judge(
+        &mut self,
+        now: Duration,
+        patience: &Patience,
+        manager: &dyn ResourceManager,
+    ) -> Vec<NodeName> {
+        for agents in &mut self.second {
+            while let Some((node, _)) = agents.next(Duration::ZERO) {
+                self.signs.hear(&node, now);
+            }
+        }
+        let silent = self.signs.doubt(now, patience.silence, now + patience.answer);
+        if !silent.is_empty() {
+            say_now(&format!("no sign of life from {}; asking once more", join(&silent)));
+            match Agents::start(manager.reach(), &silent, &Task::Probe) {
+                Ok(agents) => self.second.push(agents),
+                Err(error) => say_now(&format!("cannot ask: {error:#}")),
+            }
+        }
+        self.signs.lost(now)
+    }
+}
+
+impl Site for Allocation {
+    fn describe(&self) -> String {
+        self.manager.describe()
+    }
+
+    fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    fn nodes(&self) -> Vec<NodeName> {
+        self.manager.nodes()
+    }
+
+    fn down(&mut self) -> Result<BTreeSet<NodeName>> {
+        self.ask_nodes()
+    }
+
+    fn end_unix_seconds(&self) -> Option<u64> {
+        self.manager.end_unix_seconds()
+    }
+
+    fn slots(&self) -> &[NodeName] {
+        &self.slots
+    }
+
+    fn prepare(&mut self, slots: Vec<NodeName>, _dropped: bool) -> Result<()> {
+        self.slots = slots;
+        self.launches += 1;
+        self.launchers.clear();
+        self.listener.forget();
+        self.next_ask = Duration::ZERO;
+        let now = self.clock.monotonic();
+        self.start_watch(now);
+        Ok(())
+    }
+
+    fn launch(&mut self, launcher: &dyn Launcher) -> Result<Launch> {
+        let unused: Vec<_> =
+            self.nodes().into_iter().filter(|node| !self.slots.contains(node)).collect();
+        // Nodes that the manager has taken away are unknown to the launcher, too.
+        let gone = self.manager.down().unwrap_or_default();
+        let unused: Vec<_> = unused.into_iter().filter(|node| !gone.contains(node)).collect();
+        self.is_srun = launcher.describe() == "srun";
+        let mut launch = launcher.launch(&Additions {
+            place: Place::Nodes { unused: &unused, again: self.launches > 1 },
+            is_root: rustix::process::geteuid().is_root(),
+        });
+        launch.env.extend(self.manager.environment(&self.slots));
+        if let Some(end) = self.end_unix_seconds() {
+            launch.env.push(("SCR_END_TIME", end.to_string().into()));
+        }
+        Ok(launch)
+    }
+
+    fn look(&mut self, now: Duration) -> Result<Vec<String>> {
+        let mut troubles: Vec<String> =
+            self.hear(now).iter().map(|node| format!("{node} lost: no sign of life")).collect();
+        if now >= self.next_ask {
+            self.next_ask = now + ASK;
+            self.note_launchers();
+            // No answer from the manager is no reason to end a launch that runs.
+            let down = self.manager.down().unwrap_or_default();
+            let lost = self.slots.iter().filter(|node| down.contains(node));
+            troubles.extend(lost.map(|node| format!("{node} lost: {} says so", self.describe())));
+        }
+        if self.listener.is_due(now) {
+            troubles.extend(self.listener.troubles(now));
+        }
+        Ok(troubles)
+    }
+
+    fn pass_on(&mut self, signal: i32) -> Result<Option<String>> {
+        self.note_launchers();
+        if self.is_srun {
+            let steps = self.manager.steps_of(&self.launchers)?;
+            for step in &steps {
+                self.manager.signal_step(step, signal)?;
+            }
+            let steps: Vec<_> = steps.iter().map(|step| format!("step {step}")).collect();
+            return Ok((!steps.is_empty()).then(|| join(&steps)));
+        }
+        // The ranks of other launchers are not tasks of a step: only those on their nodes find them.
+        let Some(watch) = &mut self.watch else { return Ok(None) };
+        watch.agents.tell(&Request::Signal(signal))?;
+        Ok(Some("the ranks on all nodes".into()))
+    }
+
+    fn end_ranks(&mut self) -> Result<()> {
+        self.end_steps().map(drop)
+    }
+
+    fn ended(&mut self, clock: &dyn Clock) -> Result<Aftermath> {
+        self.watch = None;
+        let deadline = clock.monotonic() + STEP_GRACE;
+        while self.end_steps()? > 0 && clock.monotonic() < deadline {
+            clock.sleep(Duration::from_millis(200));
+        }
+        if !sweep(&self.run_id, clock) {
+            say_now("some processes of the launch cannot be killed");
+        }
+        let down = self.ask_nodes()?;
+        let lost = self.slots.iter().filter(|node| down.contains(node)).cloned().collect();
+        Ok(Aftermath { ranks: Vec::new(), lost })
+    }
+
+    fn progress(&mut self, prefix: &Prefix) -> Result<Progress> {
+        if self.answers.is_empty() {
+            self.ask_nodes()?;
+        }
+        let cached = self.answers.values().filter_map(|answer| answer.highest_committed).max();
+        Ok(Progress { cached, flushed: flushed(prefix)? })
+    }
+
+    fn save(&mut self, prefix: &Prefix) -> Result<Saved> {
+        let nodes: Vec<_> = self.answers.keys().cloned().collect();
+        save(&*self.manager, &nodes, prefix)
+    }
+
+    fn leave(&mut self, keep: bool) -> Result<Option<String>> {
+        self.watch = None;
+        let text =
+            "the nodes keep their caches while the allocation lasts: the same command goes on";
+        Ok(keep.then(|| text.to_string()))
+    }
+}
