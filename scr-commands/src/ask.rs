@@ -44,6 +44,12 @@ pub(crate) fn ask<S: AsRef<OsStr>>(argv: &[S], limit: Duration) -> Result<String
     Err(Error::new(ErrorKind::Refused, text))
 }
 
+/// Whether there is a program of this name to ask.
+pub(crate) fn is_there(program: &str) -> bool {
+    let path = crate::environment::variable("PATH").unwrap_or_default();
+    path.split(':').any(|dir| crate::files::store().metadata(&Path::new(dir).join(program)).is_ok())
+}
+
 fn shown<S: AsRef<OsStr>>(argv: &[S]) -> String {
     argv.iter().map(|word| word.as_ref().to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

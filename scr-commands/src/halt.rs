@@ -218,19 +218,31 @@ fn describe(request: &HaltRequest, left: Option<u64>, zone: &TimeZone) -> String
     if text.is_empty() { "  None\n".to_string() } else { text }
 }
 
-/// Whether a job in this prefix has to stop at `now`.
-pub(crate) fn holds(prefix: &Prefix, now: u64, end_unix_seconds: Option<u64>) -> Result<bool> {
+/// Whether a job in this prefix has to stop at `now`: for what is asked there, or because its allocation ends at
+/// `end_unix_seconds` and it halts `halt_seconds` before.
+pub(crate) fn holds(
+    prefix: &Prefix,
+    now: u64,
+    end_unix_seconds: Option<u64>,
+    halt_seconds: u64,
+) -> Result<bool> {
     let request = prefix.halt()?.unwrap_or_default();
     let used = prefix.halt_used()?.unwrap_or_default();
-    Ok(is_due(&request, &used, now, end_unix_seconds))
+    Ok(is_due(&request, &used, now, end_unix_seconds, halt_seconds))
 }
 
 /// The conditions that the library heeds.
-fn is_due(request: &HaltRequest, used: &HaltUsed, now: u64, end: Option<u64>) -> bool {
+fn is_due(
+    request: &HaltRequest,
+    used: &HaltUsed,
+    now: u64,
+    end: Option<u64>,
+    halt_seconds: u64,
+) -> bool {
     let facts = halt::Facts {
         request: Some(request),
         used: Some(used),
-        halt_seconds: 0,
+        halt_seconds: u32::try_from(halt_seconds).unwrap_or(u32::MAX),
         end_unix_seconds: end,
         now_unix_seconds: now,
     };
@@ -249,9 +261,13 @@ mod tests {
     }
 
     fn changed(old: &HaltRequest, line: &str) -> HaltRequest {
+        changed_as(7, old, line)
+    }
+
+    fn changed_as(generation: u64, old: &HaltRequest, line: &str) -> HaltRequest {
         let words = std::iter::once("halt").chain(line.split_whitespace());
         let arguments = Halt::try_parse_from(words).unwrap().arguments;
-        change(old.clone(), &arguments, 7, &TimeZone::UTC).unwrap()
+        change(old.clone(), &arguments, generation, &TimeZone::UTC).unwrap()
     }
 
     #[test]
@@ -275,15 +291,13 @@ mod tests {
         let asked = changed(&HaltRequest::default(), "--checkpoints 3");
         let used = HaltUsed { generation: asked.generation, checkpoints: 2 };
         assert_eq!(checkpoints_left(&asked, &used), Some(1));
-        let more = changed(&asked, "--before 1970-01-01T00:10:00 --unset-reason");
+        let more = changed_as(8, &asked, "--before 1970-01-01T00:10:00 --unset-reason");
         assert_eq!(checkpoints_left(&more, &used), Some(1));
-        let words = ["halt", "--checkpoints", "3"];
-        let again = Halt::try_parse_from(words).unwrap().arguments;
-        let again = change(more, &again, 8, &TimeZone::UTC).unwrap();
+        let again = changed_as(9, &more, "--checkpoints 3");
         assert_eq!(checkpoints_left(&again, &used), Some(3));
         let none = changed(&HaltRequest::default(), "--checkpoints 0");
         assert_eq!(checkpoints_left(&none, &HaltUsed::default()), Some(0));
-        assert!(is_due(&none, &HaltUsed::default(), 100, None));
+        assert!(is_due(&none, &HaltUsed::default(), 100, None, 0));
     }
 
     #[test]
@@ -323,7 +337,24 @@ mod tests {
             (with(|r| r.halt_seconds = Some(10)), &used, None, false),
         ];
         for (request, used, end, expected) in cases {
-            assert_eq!(is_due(&request, used, 100, end), expected, "{request:?} {used:?} {end:?}");
+            assert_eq!(
+                is_due(&request, used, 100, end, 0),
+                expected,
+                "{request:?} {used:?} {end:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_seconds_of_the_parameter_count_too() {
+        let (request, used) = (HaltRequest::default(), HaltUsed::default());
+        for (end, seconds, expected) in [
+            (Some(110), 10, true),
+            (Some(111), 10, false),
+            (None, 10, false),
+            (Some(100), 0, false),
+        ] {
+            assert_eq!(is_due(&request, &used, 100, end, seconds), expected, "{end:?} {seconds}");
         }
     }
 

@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn names_come_as_slurm_gives_them() {
-        // Compared with `scontrol show hostnames` of Slurm 23, but for the last three, which it refuses.
+        // Compared with `scontrol show hostnames` of Slurm 22.05, but for the last three, which it refuses.
         let cases = [
             ("", ""),
             ("login", "login"),
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn the_short_form_is_that_of_slurm() {
-        // Compared with `scontrol show hostlist` of Slurm 23.
+        // Compared with `scontrol show hostlist` of Slurm 22.05.
         let cases = [
             ("", ""),
             ("n1", "n1"),

@@ -90,7 +90,6 @@ pub(crate) const RUN_START: &str = "RUN_START";
 pub(crate) const RUN_END: &str = "RUN_END";
 pub(crate) const NODE_FAIL: &str = "NODE_FAIL";
 
-#[allow(dead_code, reason = "what scr run tells of its launches")]
 impl Entry {
     /// An event of this kind.
     pub(crate) fn event(kind: &str) -> Self {
@@ -150,7 +149,6 @@ fn event(kind: &str) -> What {
     What::Event(kind.to_string())
 }
 
-#[allow(dead_code, reason = "what scr run tells of its launches")]
 impl RunEnd {
     fn words(&self) -> String {
         match self {
@@ -205,7 +203,6 @@ impl Log {
         store().append(&path, line.write(&self.zone).as_bytes())
     }
 
-    #[allow(dead_code, reason = "what scr run tells of its launches")]
     /// The same for a caller whose work is another: a log that cannot be written must not fail what it tells of.
     pub(crate) fn tell(&self, unix_seconds: u64, entry: Entry) {
         if let Err(error) = self.append(unix_seconds, entry) {

@@ -2,6 +2,7 @@
 //! The commands of scr: one program, also reachable by SCR's names (`scr_run`, `scr_index`, ...).
 
 mod agents;
+mod allocation;
 mod ask;
 mod caches;
 mod environment;
@@ -14,9 +15,11 @@ mod hostlist;
 mod index;
 mod interval;
 mod launcher;
+mod list_down_nodes;
 mod log;
 mod output;
 mod prefix;
+mod prerun;
 mod print;
 mod process;
 mod queries;
@@ -24,6 +27,7 @@ mod resource_manager;
 mod run;
 #[cfg(test)]
 mod samples;
+mod scavenge;
 mod settings;
 mod time;
 mod verify;
@@ -90,16 +94,24 @@ enum Command {
     LogEvent(log::command::EventArguments),
     /// Write a transfer of files into SCR's log
     LogTransfer(log::command::TransferArguments),
+    /// Make an allocation ready: prefix, directories on every node, what dead jobs have left
+    Prerun(prerun::Arguments),
+    /// Save what is only in the caches when a job has ended
+    Postrun(scavenge::Arguments),
+    /// Copy what is only in the caches of an allocation to the prefix
+    Scavenge(scavenge::Arguments),
+    /// Print the nodes of an allocation that cannot be used
+    ListDownNodes(list_down_nodes::Arguments),
     /// Kill a virtual node of a run, with all it has
     KillNode(run::kill_node::Arguments),
     /// Bring a killed virtual node back, empty
     RestoreNode(run::kill_node::Arguments),
+    /// Work on one node (started by the other commands)
+    #[command(hide = true)]
+    NodeAgent(agents::node::Arguments),
     /// Run one rank (started by scr run)
     #[command(hide = true)]
     RankExec(run::rank_exec::Arguments),
-    /// Look after one node (started by other commands)
-    #[command(hide = true)]
-    NodeAgent(agents::node::Arguments),
     /// Write the manual pages into a directory (for the installation)
     #[command(hide = true)]
     Man(generate::ManArguments),
@@ -148,10 +160,16 @@ fn main() -> ExitCode {
         Command::Env(arguments) => ("scr env", queries::env::main(arguments)),
         Command::LogEvent(arguments) => ("scr log-event", log::command::event(arguments)),
         Command::LogTransfer(arguments) => ("scr log-transfer", log::command::transfer(arguments)),
+        Command::Prerun(arguments) => ("scr prerun", prerun::main(arguments)),
+        Command::Postrun(arguments) => ("scr postrun", scavenge::main("scr postrun", arguments)),
+        Command::Scavenge(arguments) => ("scr scavenge", scavenge::main("scr scavenge", arguments)),
+        Command::ListDownNodes(arguments) => {
+            ("scr list-down-nodes", list_down_nodes::main(arguments))
+        }
         Command::KillNode(arguments) => ("scr kill-node", run::kill_node::kill(arguments)),
         Command::RestoreNode(arguments) => ("scr restore-node", run::kill_node::restore(arguments)),
-        Command::RankExec(arguments) => ("scr rank-exec", run::rank_exec::main(arguments)),
         Command::NodeAgent(arguments) => ("scr node-agent", agents::node::main(arguments)),
+        Command::RankExec(arguments) => ("scr rank-exec", run::rank_exec::main(arguments)),
         Command::Man(arguments) => ("scr man", generate::man(Commands::command(), arguments)),
         Command::Completions(arguments) => {
             ("scr completions", generate::completions(&mut Commands::command(), arguments))

@@ -58,6 +58,22 @@ pub(crate) fn count(number: impl Into<u64>, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
+/// A number of bytes for people: "512 B", "12.3 GB".
+pub(crate) fn bytes(number: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    let mut value = number as f64;
+    let mut unit = "B";
+    for larger in UNITS {
+        // What would be rounded to four digits is written in the next unit.
+        if value < 999.5 {
+            break;
+        }
+        value /= 1000.0;
+        unit = larger;
+    }
+    if unit == "B" { format!("{number} B") } else { format!("{value:.1} {unit}") }
+}
+
 /// Joins names with commas, the middle of a long list left out.
 pub(crate) fn join<T: ToString>(names: &[T]) -> String {
     const SHOWN: usize = 16;
@@ -72,6 +88,21 @@ pub(crate) fn join<T: ToString>(names: &[T]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_have_units() {
+        let cases = [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (12_345_678_901, "12.3 GB"),
+            (999_900_000, "1.0 GB"),
+            (u64::MAX, "18.4 EB"),
+        ];
+        for (number, expected) in cases {
+            assert_eq!(bytes(number), expected);
+        }
+    }
 
     #[test]
     fn long_lists_are_cut_in_the_middle() {

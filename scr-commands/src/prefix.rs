@@ -33,6 +33,14 @@ impl Prefix {
         Self { records: root.join(".scr"), root: root.to_path_buf() }
     }
 
+    /// The prefix of a job, with the records of its task where it is one of several.
+    pub(crate) fn of(config: &scr_core::config::Config) -> Self {
+        let (root, task) = (&config.prefix, config.task.as_deref());
+        let files = Arc::new(scr_core::store::posix::Posix::new());
+        let core = scr_core::exec::prefix::Prefix::new(files, root.clone(), task);
+        Self { records: core.records().to_path_buf(), root: root.clone() }
+    }
+
     /// The directory itself.
     pub(crate) fn root(&self) -> &Path {
         &self.root

@@ -90,8 +90,20 @@ pub(crate) fn with_environment(variables: &[(&str, Option<&str>)]) -> Vec<Proces
     pids().into_iter().filter(|&pid| pid != own && has_all(pid)).filter_map(find).collect()
 }
 
+/// The processes, except this one, of which `is_meant` holds: it gets their environment and arguments, entries ended by NUL.
+pub(crate) fn matching(is_meant: &dyn Fn(&[u8], &[u8]) -> bool) -> Vec<Process> {
+    let own = std::process::id().cast_signed();
+    let found = pids().into_iter().filter(|&pid| pid != own).filter_map(|pid| {
+        // Who a process is must not change between our looking and our acting: it is found first.
+        let process = find(pid)?;
+        let (environment, arguments) = (read_proc(pid, "environ")?, read_proc(pid, "cmdline")?);
+        is_meant(&environment, &arguments).then_some(process)
+    });
+    found.collect()
+}
+
 /// Whether an environment, entries ended by NUL, has a variable.
-fn has_variable(environment: &[u8], name: &str, value: Option<&str>) -> bool {
+pub(crate) fn has_variable(environment: &[u8], name: &str, value: Option<&str>) -> bool {
     let found = value_in(environment, name);
     found.is_some_and(|found| value.is_none_or(|value| found == value.as_bytes()))
 }

@@ -2,6 +2,7 @@
 //! The commands as a user meets them: `scr run` with real launchers and real deaths.
 #![expect(clippy::disallowed_methods, reason = "tests look at files and processes from outside")]
 
+mod agents;
 mod halt;
 mod harness;
 mod help;

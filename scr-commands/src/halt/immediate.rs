@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Ends the `scr run` on this machine that uses a prefix.
+//! Ends what uses a prefix: the steps of its job, where a resource manager runs it, and the `scr run` on this machine.
 //!
-//! It is found by its ranks, which carry the name of the run directory: those whose prefix, or whose job, is that of the
+//! That run is found by its ranks, which carry the name of the run directory: those whose prefix, or whose job, is that of the
 //! request. The supervisor gets the SIGTERM that a scheduler would send: it passes it to the ranks and launches nothing
 //! again; a second one makes it kill them.
 
 use crate::output::note;
 use crate::prefix::Prefix;
 use crate::process::{Process, directory_of, variable_of, with_environment};
+use crate::resource_manager;
 use crate::run::directory::RunDirectory;
 use rustix::process::Signal;
 use scr_core::Result;
+use scr_core::format::lease::LeaseState;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -27,11 +29,27 @@ pub(super) fn end_runs(prefix: &Prefix, named: Option<&Path>) -> Result<()> {
             note(&format!("told the run in {place} (process {pid}) to stop"));
         }
     }
+    is_told |= end_steps(prefix)?;
     if !is_told {
         let root = prefix.root().display();
-        note(&format!("no scr run on this machine uses {root} now; the request stands"));
+        note(&format!("nothing that could be ended uses {root} now; the request stands"));
     }
     Ok(())
+}
+
+/// Ends the steps of the job that holds the prefix; `scr run`, wherever it is, sees the request and launches nothing again.
+fn end_steps(prefix: &Prefix) -> Result<bool> {
+    let held = prefix.lease()?.filter(|lease| lease.state == LeaseState::Held);
+    let Some(manager) = held.and_then(|lease| resource_manager::of_job(lease.job_id.as_str()))
+    else {
+        return Ok(false);
+    };
+    let steps = manager.all_steps()?;
+    for step in &steps {
+        manager.end_step(step)?;
+        note(&format!("ended step {step}"));
+    }
+    Ok(!steps.is_empty())
 }
 
 /// The directories of the runs whose ranks use this prefix.

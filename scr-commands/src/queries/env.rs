@@ -5,10 +5,12 @@ use super::nodes_file;
 use crate::environment::{job_id, variable};
 use crate::output::{print, print_json};
 use crate::prefix::Prefix;
-use crate::resource_manager::{self, ResourceManager, compress};
+use crate::resource_manager::{self, compress};
 use crate::{exit, hostlist};
+use scr_core::id::NodeName;
 use scr_core::{Context, Result};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Options of `scr env`.
@@ -52,10 +54,28 @@ pub(crate) struct Arguments {
 /// A thing that can be asked for: its name, whether it was, and how it is found.
 type Item<'a> = (&'static str, bool, &'a dyn Fn() -> Result<Option<Value>>);
 
+/// The allocation around us, as far as it is asked for here; each question may cost a call of the resource manager.
+struct Allocation<'a> {
+    job_id: &'a str,
+    nodes: &'a dyn Fn() -> Vec<NodeName>,
+    down: &'a dyn Fn() -> Result<BTreeSet<NodeName>>,
+    end_unix_seconds: &'a dyn Fn() -> Option<u64>,
+}
+
 /// Prints it.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
-    let manager = resource_manager::around()?;
-    let (text, is_known) = report(arguments, manager.as_deref())?;
+    let (text, is_known) = match resource_manager::around()? {
+        Some(manager) => {
+            let allocation = Allocation {
+                job_id: manager.job_id(),
+                nodes: &|| manager.nodes(),
+                down: &|| manager.down(),
+                end_unix_seconds: &|| manager.end_unix_seconds(),
+            };
+            report(arguments, Some(&allocation))?
+        }
+        None => report(arguments, None)?,
+    };
     match text {
         Report::Json(value) => print_json(&value)?,
         Report::Text(text) => print(&text)?,
@@ -71,26 +91,27 @@ enum Report {
 }
 
 /// Everything that is asked for, and whether all of it is known.
-fn report(arguments: &Arguments, manager: Option<&dyn ResourceManager>) -> Result<(Report, bool)> {
+fn report(arguments: &Arguments, around: Option<&Allocation<'_>>) -> Result<(Report, bool)> {
     let user = || {
         let uid = || rustix::process::getuid().as_raw().to_string();
         let names = ["SCR_USER_NAME", "USER", "LOGNAME"];
         Ok(Some(json!(names.into_iter().find_map(variable).unwrap_or_else(uid))))
     };
-    let job = || Ok(manager.map(|m| m.job_id().to_string()).or_else(job_id).map(Value::from));
+    let job =
+        || Ok(around.map(|around| around.job_id.to_string()).or_else(job_id).map(Value::from));
     let end = || {
         let said = variable("SCR_END_TIME").and_then(|text| text.trim().parse::<u64>().ok());
-        Ok(said.or_else(|| manager.and_then(ResourceManager::end_unix_seconds)).map(Value::from))
+        Ok(said.or_else(|| around.and_then(|around| (around.end_unix_seconds)())).map(Value::from))
     };
     let nodes = || match variable("SCR_NODELIST") {
         Some(list) => {
             let names = hostlist::parse(&list).context(|| "read SCR_NODELIST")?;
             Ok(Some(json!(hostlist::compress(&names))))
         }
-        None => Ok(manager.map(|manager| json!(compress(&manager.nodes())))),
+        None => Ok(around.map(|around| json!(compress(&(around.nodes)())))),
     };
     let down = || {
-        let down = manager.map(ResourceManager::down).transpose()?;
+        let down = around.map(|around| (around.down)()).transpose()?;
         Ok(down.map(|down| json!(compress(&down))))
     };
     let runnodes =
@@ -129,10 +150,7 @@ fn report(arguments: &Arguments, manager: Option<&dyn ResourceManager>) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resource_manager::Reach;
     use clap::Parser;
-    use scr_core::id::NodeName;
-    use std::collections::BTreeSet;
 
     #[derive(Parser, Debug)]
     struct Env {
@@ -140,41 +158,20 @@ mod tests {
         arguments: Arguments,
     }
 
-    /// Four nodes of job 42, one of them down.
-    #[derive(Debug)]
-    struct Known;
-
-    impl ResourceManager for Known {
-        fn describe(&self) -> String {
-            "a test".into()
-        }
-        fn job_id(&self) -> &'static str {
-            "42"
-        }
-        fn nodes(&self) -> Vec<NodeName> {
-            (1..=4).map(|n| NodeName::new(format!("n{n}"))).collect()
-        }
-        fn down(&self) -> Result<BTreeSet<NodeName>> {
-            Ok(BTreeSet::from([NodeName::new("n3")]))
-        }
-        fn end_unix_seconds(&self) -> Option<u64> {
-            Some(1_700_000_000)
-        }
-        fn live_jobs(&self) -> Result<Option<BTreeSet<String>>> {
-            Ok(None)
-        }
-        fn reach(&self) -> &dyn Reach {
-            unreachable!("nothing is started")
-        }
-    }
-
-    fn asked(line: &str, manager: Option<&dyn ResourceManager>) -> (Report, bool) {
+    fn asked(line: &str, around: Option<&Allocation<'_>>) -> (Report, bool) {
         let words = std::iter::once("env").chain(line.split_whitespace());
-        report(&Env::try_parse_from(words).unwrap().arguments, manager).unwrap()
+        report(&Env::try_parse_from(words).unwrap().arguments, around).unwrap()
     }
 
     #[test]
     fn what_the_manager_knows_is_printed() {
+        // Four nodes of job 42, one of them down.
+        let known = Allocation {
+            job_id: "42",
+            nodes: &|| (1..=4).map(|n| NodeName::new(format!("n{n}"))).collect(),
+            down: &|| Ok(BTreeSet::from([NodeName::new("n3")])),
+            end_unix_seconds: &|| Some(1_700_000_000),
+        };
         let place = tempfile::tempdir().unwrap();
         let here = format!("-p {}", place.path().display());
         let text = |text: &str| Report::Text(text.to_string());
@@ -186,10 +183,10 @@ mod tests {
             ("-r", "\n", false),
         ];
         for (line, expected, is_known) in cases {
-            let found = asked(&format!("{line} {here}"), Some(&Known));
+            let found = asked(&format!("{line} {here}"), Some(&known));
             assert_eq!(found, (text(expected), is_known), "{line}");
         }
-        let (Report::Json(all), true) = asked(&format!("--json {here}"), Some(&Known)) else {
+        let (Report::Json(all), true) = asked(&format!("--json {here}"), Some(&known)) else {
             panic!("all is known, or was not asked for")
         };
         assert_eq!((&all["jobid"], &all["runnodes"]), (&json!("42"), &Value::Null));

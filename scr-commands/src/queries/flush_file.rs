@@ -275,7 +275,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let old = samples::dataset(3);
         let mut young = DatasetHeader { epoch: Epoch(9), ..samples::dataset(3) };
-        young.identity.0[0] = 99;
+        young.identity.0[0] = 0;
         young.name = scr_core::id::DatasetName::new("young");
         let parts = [part(young.clone(), Phase::Committed), part(old, Phase::Committed)];
         let known = look(&Prefix::new(place.path()), &parts).unwrap();

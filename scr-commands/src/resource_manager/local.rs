@@ -67,26 +67,6 @@ impl ResourceManager for Local<'_> {
     fn reach(&self) -> &dyn Reach {
         self
     }
-
-    fn environment(&self, _: &[NodeName]) -> Vec<(&'static str, OsString)> {
-        Vec::new()
-    }
-
-    fn steps_of(&self, _: &BTreeSet<i32>) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    fn all_steps(&self) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    fn end_step(&self, _: &str) -> Result<()> {
-        Ok(())
-    }
-
-    fn signal_step(&self, _: &str, _: i32) -> Result<()> {
-        Ok(())
-    }
 }
 
 impl Reach for Local<'_> {

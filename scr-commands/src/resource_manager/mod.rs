@@ -5,8 +5,8 @@ pub(crate) mod local;
 pub(crate) mod slurm;
 
 use crate::environment::variable;
-use scr_core::Result;
 use scr_core::id::NodeName;
+use scr_core::{Error, ErrorKind, Result};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
@@ -37,19 +37,38 @@ pub(crate) trait ResourceManager: std::fmt::Debug {
     fn reach(&self) -> &dyn Reach;
 
     /// What the environment of a launcher must say, so that it uses these nodes of the allocation and no others.
-    fn environment(&self, nodes: &[NodeName]) -> Vec<(&'static str, OsString)>;
+    fn environment(&self, _nodes: &[NodeName]) -> Vec<(&'static str, OsString)> {
+        Vec::new()
+    }
 
     /// The steps that were started by one of these processes of this machine.
-    fn steps_of(&self, launchers: &BTreeSet<i32>) -> Result<Vec<String>>;
+    fn steps_of(&self, _launchers: &BTreeSet<i32>) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// All steps of the allocation but those of our agents.
-    fn all_steps(&self) -> Result<Vec<String>>;
+    fn all_steps(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// Ends a step, on nodes that still answer and on those that do not.
-    fn end_step(&self, step: &str) -> Result<()>;
+    fn end_step(&self, _step: &str) -> Result<()> {
+        Ok(())
+    }
 
     /// Sends a signal to every process that a step started.
-    fn signal_step(&self, step: &str, signal: i32) -> Result<()>;
+    fn signal_step(&self, _step: &str, _signal: i32) -> Result<()> {
+        Ok(())
+    }
+
+    /// Puts the job back into the queue, which ends it here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`](scr_core::ErrorKind::Refused) where that is not possible.
+    fn requeue(&self) -> Result<()> {
+        let text = format!("{} cannot be put back into a queue", self.describe());
+        Err(Error::new(ErrorKind::Refused, text))
+    }
 }
 
 /// How programs are started on nodes.
@@ -69,6 +88,13 @@ pub(crate) trait Reach: std::fmt::Debug {
 pub(crate) fn around() -> Result<Option<Box<dyn ResourceManager>>> {
     let slurm = slurm::Slurm::around(&variable)?;
     Ok(slurm.map(|slurm| Box::new(slurm) as Box<dyn ResourceManager>))
+}
+
+/// The manager of a job that this process need not be in, if it is one of its manager's.
+pub(crate) fn of_job(job_id: &str) -> Option<Box<dyn ResourceManager>> {
+    let is_slurms = variable("SLURM_CONF").is_some() || crate::ask::is_there("scontrol");
+    (is_slurms && job_id.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| Box::new(slurm::Slurm::of_job(job_id)) as Box<dyn ResourceManager>)
 }
 
 /// Writes a list of nodes in Slurm's short form.

@@ -71,6 +71,11 @@ impl Slurm {
         Ok(Some(Self { job_id, per_node: per_node.collect(), nodes }))
     }
 
+    /// A job that this process need not be in: its steps can be asked for, its nodes cannot.
+    pub(crate) fn of_job(job_id: &str) -> Self {
+        Self { job_id: job_id.to_string(), nodes: Vec::new(), per_node: Vec::new() }
+    }
+
     fn job(&self) -> Result<Job> {
         let text = ask(&["scontrol", "--oneliner", "show", "job", &self.job_id], PATIENCE)?;
         let job = parse_job(&text, &time::local());
@@ -172,6 +177,10 @@ impl ResourceManager for Slurm {
 
     fn signal_step(&self, step: &str, signal: i32) -> Result<()> {
         ask(&["scancel", &format!("--signal={signal}"), step], PATIENCE).map(drop)
+    }
+
+    fn requeue(&self) -> Result<()> {
+        ask(&["scontrol", "requeue", &self.job_id], PATIENCE).map(drop)
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `scr run`: launches an application, and launches it again on the nodes that are left until it has done its work.
 
+mod chain;
 pub(crate) mod decide;
 pub(crate) mod directory;
 mod heartbeat;
@@ -19,11 +20,14 @@ pub(crate) use options::Arguments;
 use crate::environment::variable;
 use crate::files::{absolute, list, name_of, store};
 use crate::launcher::{self, Launcher};
+use crate::log::{self, Entry, Log};
 use crate::output::{complain, count, join, say_now};
 use crate::prefix::Prefix;
 use crate::resource_manager::{self, ResourceManager, parse_node_list};
+use crate::settings::{self, Settings};
 use crate::{exit, halt};
-use decide::{Ended, Status, Verdict, application_status, decide};
+use chain::Chain;
+use decide::{Ended, Reason, Status, Verdict, application_status, decide};
 use directory::RunDirectory;
 use heartbeat::Listener;
 use placement::{Placement, place};
@@ -37,6 +41,7 @@ use signal_hook::iterator::Signals;
 use site::Site;
 use site::allocation::{Allocation, Patience};
 use site::virtual_nodes::VirtualNodes;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -57,9 +62,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
     };
     let clock = SystemClock::default();
     let mut supervisor = Supervisor::new(arguments, &clock, launcher, manager)?;
-    let (code, is_success) = supervisor.drive()?;
-    supervisor.finish(is_success)?;
-    Ok(code)
+    let end = supervisor.drive()?;
+    supervisor.finish(end)
 }
 
 /// The exit status that a shell has for a program that is not there; all else stays an error.
@@ -110,6 +114,17 @@ pub(crate) fn find_run_directory(given: Option<&Path>) -> Result<RunDirectory> {
     }
 }
 
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct RunEnd {
+    /// The exit status.
+    code: u8,
+    /// Whether the application did its work.
+    is_success: bool,
+    /// Whether it stopped only because this allocation has no more time, or nodes, for it.
+    has_more: bool,
+}
+
 /// A run in progress.
 #[derive(Debug)]
 struct Supervisor<'a> {
@@ -122,10 +137,16 @@ struct Supervisor<'a> {
     prefix: Prefix,
     limits: Limits,
     signals: Signals,
+    log: Option<Log>,
+    chain: Option<Chain>,
+    down: BTreeSet<NodeName>,
     runs_made: u32,
     barren: u32,
     newest: Progress,
 }
+
+/// When an application that shall be requeued stops, where nobody said: enough for a checkpoint of a large machine.
+const REQUEUE_SECONDS: u64 = 300;
 
 impl<'a> Supervisor<'a> {
     fn new(
@@ -149,36 +170,65 @@ impl<'a> Supervisor<'a> {
                 answer: seconds(arguments.probe_seconds),
                 silence: seconds(arguments.node_silence_seconds),
             };
-            let site = Allocation::new(manager, run_id, excluded, patience, listener);
+            let site = Allocation::new(
+                manager,
+                run_id,
+                excluded,
+                patience,
+                listener,
+                Settings::read(Some(&prefix))?.for_others(),
+            );
             (Box::new(site), wanted, Duration::from_secs(6))
         } else {
             let site = VirtualNodes::new(arguments, run_id, excluded, listener)?;
             let wanted = site.wanted() as usize;
             (Box::new(site), wanted, Duration::from_secs(1))
         };
+        let prefix = Prefix::new(&prefix);
+        let chain = arguments.requeue.then(|| Chain {
+            seconds: arguments.halt_seconds.unwrap_or(REQUEUE_SECONDS),
+            flushed_before: None,
+        });
+        // A configuration that the library would refuse is for the library to refuse, with all its ranks.
+        let is_logged = settings::of(prefix.root()).is_ok_and(|config| config.log);
+        let log = is_logged.then(|| Log::new(&prefix, Some(site.job_id())));
         Ok(Self {
             arguments,
             clock,
             launcher,
             site,
             wanted,
-            prefix: Prefix::new(&prefix),
+            prefix,
             limits: Limits { after_death, launcher: launcher_grace },
             signals,
+            log,
+            chain,
+            down: BTreeSet::new(),
             runs_made: 0,
             barren: 0,
             newest: Progress::default(),
         })
     }
 
-    /// Launches until it is time to stop; returns the exit status and whether the application did its work.
-    fn drive(&mut self) -> Result<(u8, bool)> {
+    fn tell(&self, entry: Entry) {
+        if let Some(log) = &self.log {
+            log.tell(self.clock.unix().as_secs(), entry);
+        }
+    }
+
+    /// Launches until it is time to stop.
+    fn drive(&mut self) -> Result<RunEnd> {
+        let stopped = |code| RunEnd { code, is_success: false, has_more: false };
         self.newest = self.site.progress(&self.prefix)?;
+        if let Some(chain) = &mut self.chain {
+            chain.flushed_before = self.newest.flushed;
+            Chain::take_back(&self.prefix)?;
+        }
         let mut last = None;
         loop {
             if last.is_none() && self.is_halted() {
                 say_now("a halt condition holds, nothing is launched; scr halt --remove lifts it");
-                return Ok((exit::HALTED, false));
+                return Ok(stopped(exit::HALTED));
             }
             if let Err(error) = self.choose_nodes() {
                 if error.kind() != ErrorKind::Refused {
@@ -186,35 +236,56 @@ impl<'a> Supervisor<'a> {
                 }
                 say_now(&format!("stopping: {error}"));
                 let code = last.map_or(exit::UNAVAILABLE, |status: Status| status.exit_code());
-                return Ok((if code == 0 { exit::UNAVAILABLE } else { code }, false));
+                let code = if code == 0 { exit::UNAVAILABLE } else { code };
+                return Ok(RunEnd { has_more: true, ..stopped(code) });
             }
             let (status, verdict) = self.launch_once()?;
             match verdict {
+                Verdict::Success if self.has_no_more_time() => {
+                    say_now("the application stopped, for the time of this allocation is over");
+                    let (code, is_success) = (exit::SUCCESS, true);
+                    return Ok(RunEnd { code, is_success, has_more: true });
+                }
                 Verdict::Success => {
                     say_now("done: the application succeeded");
-                    return Ok((exit::SUCCESS, true));
+                    let code = exit::SUCCESS;
+                    return Ok(RunEnd { code, is_success: true, has_more: false });
                 }
                 Verdict::Stop(reason) => {
                     say_now(&format!("stopping: the application ended with {status}; {reason}"));
                     // Status 0 without the work done happens when a node was lost under it.
                     let code =
                         if status.is_success() { exit::UNAVAILABLE } else { status.exit_code() };
-                    return Ok((code, false));
+                    return Ok(RunEnd { has_more: self.has_no_more_time(), ..stopped(code) });
                 }
                 Verdict::Relaunch => say_now(&format!("the application ended with {status}")),
             }
             if let Some(signal) = self.pause() {
                 say_now(&format!("stopping: {} received", signals::name(signal)));
-                return Ok((Status::Signal(signal).exit_code(), false));
+                return Ok(stopped(Status::Signal(signal).exit_code()));
             }
             last = Some(status);
         }
+    }
+
+    /// Whether the application was to stop for the sake of its allocation, and not because a person asked for it.
+    fn has_no_more_time(&self) -> bool {
+        let Some(chain) = &self.chain else { return false };
+        let request = self.prefix.halt().ok().flatten().unwrap_or_default();
+        let now = self.clock.unix().as_secs();
+        let is_near = |end: u64| end.saturating_sub(now) <= chain.seconds;
+        chain::is_ours(&request)
+            || (request.reason.is_none() && self.site.end_unix_seconds().is_some_and(is_near))
     }
 
     /// Finds the nodes of the next launch, makes them ready and keeps the choice.
     fn choose_nodes(&mut self) -> Result<()> {
         let (wanted, nodes) = (self.wanted, self.site.nodes());
         let down = self.site.down()?;
+        for node in down.difference(&self.down) {
+            self.tell(Entry::node_fail(node.as_str(), "not used from here on"));
+        }
+        self.down.clone_from(&down);
         if self.runs_made == 0 {
             let spares = nodes.len().saturating_sub(wanted) as u64;
             let (wanted, spares) = (count(wanted as u64, "node"), count(spares, "spare"));
@@ -260,9 +331,34 @@ impl<'a> Supervisor<'a> {
         if self.arguments.prefix.is_some() {
             launch.env.push(("SCR_PREFIX", self.prefix.root().as_os_str().to_os_string()));
         }
-        let end = supervise(&mut *self.site, &launch, self.limits, self.clock, &mut self.signals)?;
-        self.runs_made += 1;
-        self.judge(&end, lease_before.as_ref())
+        if let Some(chain) = &self.chain {
+            launch.env.push(("SCR_HALT_SECONDS", chain.seconds.to_string().into()));
+        }
+        let run = self.runs_made + 1;
+        let start = self.clock.monotonic();
+        self.tell(Entry::run_start(run));
+        let (prefix, is_chain) = (&self.prefix, self.chain.is_some());
+        let takes = |signal: i32| {
+            let is_notice = is_chain && Chain::is_notice(signal);
+            if is_notice {
+                Chain::ask_to_stop(prefix)?;
+            }
+            Ok(is_notice)
+        };
+        let (limits, clock, signals) = (self.limits, self.clock, &mut self.signals);
+        let end = supervise(&mut *self.site, &launch, limits, clock, signals, &takes)?;
+        self.runs_made = run;
+        let (status, verdict) = self.judge(&end, lease_before.as_ref())?;
+        let how = match verdict {
+            Verdict::Success => log::RunEnd::Success,
+            Verdict::Stop(Reason::Halted | Reason::Interrupted) => {
+                log::RunEnd::Stopped(status.to_string())
+            }
+            Verdict::Stop(_) | Verdict::Relaunch => log::RunEnd::Failure(status.to_string()),
+        };
+        let seconds = self.clock.monotonic().saturating_sub(start).as_secs_f64();
+        self.tell(Entry::run_end(run, &how, seconds));
+        Ok((status, verdict))
     }
 
     fn judge(&mut self, end: &StepEnd, before: Option<&Lease>) -> Result<(Status, Verdict)> {
@@ -312,7 +408,9 @@ impl<'a> Supervisor<'a> {
 
     fn is_halted(&self) -> bool {
         let now = self.clock.unix().as_secs();
-        match halt::holds(&self.prefix, now, self.site.end_unix_seconds()) {
+        let seconds = self.chain.map_or(self.arguments.halt_seconds, |chain| Some(chain.seconds));
+        let end = self.site.end_unix_seconds();
+        match halt::holds(&self.prefix, now, end, seconds.unwrap_or(0)) {
             Ok(holds) => holds,
             Err(error) => {
                 say_now(&format!("halt requests cannot be read and are ignored: {error:#}"));
@@ -321,8 +419,10 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Saves what is only in the caches, then takes leave of the nodes, unless that would lose something.
-    fn finish(&mut self, is_success: bool) -> Result<()> {
+    /// Saves what is only in the caches, then takes leave of the nodes, unless that would lose something; returns the exit
+    /// status.
+    fn finish(&mut self, end: RunEnd) -> Result<u8> {
+        let RunEnd { code, is_success, has_more } = end;
         let keep = match self.site.save(&self.prefix) {
             Ok(Saved::Nothing) => false,
             Ok(Saved::Done(saved)) => {
@@ -346,7 +446,22 @@ impl<'a> Supervisor<'a> {
         if let Some(text) = self.site.leave(keep)? {
             say_now(&text);
         }
-        Ok(())
+        match self.chain {
+            Some(chain) if has_more => self.requeue(chain, code),
+            _ => Ok(code),
+        }
+    }
+
+    /// Puts the job back into the queue, if this allocation brought its work forward.
+    fn requeue(&self, chain: Chain, code: u8) -> Result<u8> {
+        if !chain.has_progress(progress::flushed(&self.prefix)?) {
+            say_now("not requeued: this allocation brought no new checkpoint to the prefix");
+            return Ok(if code == exit::SUCCESS { exit::UNAVAILABLE } else { code });
+        }
+        Chain::take_back(&self.prefix)?;
+        say_now("requeued: the work goes on in the next allocation");
+        self.site.requeue()?;
+        Ok(exit::SUCCESS)
     }
 }
 

@@ -81,6 +81,12 @@ pub(crate) struct Arguments {
     /// After how long without heartbeat a node counts as silent
     #[arg(long, env = "SCR_WATCHDOG_TIMEOUT", default_value_t = 60, value_name = "SECONDS")]
     pub(crate) watchdog_timeout: u64,
+    /// Put the job back into the queue when its allocation ends before its work is done
+    #[arg(long, env = "SCR_REQUEUE", value_parser = clap::builder::BoolishValueParser::new())]
+    pub(crate) requeue: bool,
+    /// How long before the end of the allocation the application shall stop, to be requeued
+    #[arg(long, env = "SCR_HALT_SECONDS", value_name = "SECONDS")]
+    pub(crate) halt_seconds: Option<u64>,
     /// When the allocation ends, in seconds since 1970
     #[arg(long, env = "SCR_END_TIME", hide = true)]
     pub(crate) end_time: Option<u64>,

@@ -67,7 +67,7 @@ struct Watch<'a> {
     interrupted: Option<i32>,
 }
 
-/// Runs one launch to its end.
+/// Runs one launch to its end. Signals that `takes` does not take are passed on to the application.
 ///
 /// # Errors
 /// [`NotFound`](scr_core::ErrorKind::NotFound) when the launcher is not there, and those of the site.
@@ -77,6 +77,7 @@ pub(crate) fn supervise(
     limits: Limits,
     clock: &dyn Clock,
     signals: &mut Signals,
+    takes: &dyn Fn(i32) -> Result<bool>,
 ) -> Result<StepEnd> {
     // A supervisor that was killed may have left ranks that still write to the caches.
     if !sweep(site.run_id(), clock) {
@@ -98,7 +99,9 @@ pub(crate) fn supervise(
             break status;
         }
         for signal in signals.pending() {
-            watch.pass_on(signal)?;
+            if !takes(signal)? {
+                watch.pass_on(signal)?;
+            }
         }
         if clock.monotonic() >= watch.next_look {
             watch.look()?;

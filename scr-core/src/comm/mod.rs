@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Ranks and how they talk: a small port with three implementations.
+//! Ranks and how they talk: a small port with several implementations.
 //!
 //! [`solo`] is one process without MPI, [`thread`] runs ranks as threads of one process (the simulator, scavenge),
-//! [`mpi`] is the only file of the project that calls MPI. What is built *from* the port is in [`collective`].
+//! [`mpi`] is the only file of the project that calls MPI; a fourth, over TCP, is the commands' own. What is built *from* the
+//! port is in [`collective`]; what a communicator can be made from that has messages between two ranks only, in [`tree`].
 //!
 //! Every call is collective unless it says otherwise: all ranks of the communicator make the same calls in the same
 //! order. After an error of kind [`ErrorKind::Communication`](crate::ErrorKind::Communication) a communicator is
@@ -15,6 +16,7 @@ pub mod conformance;
 pub mod mpi;
 pub mod solo;
 pub mod thread;
+pub mod tree;
 
 pub use collective::{agree, agree_on_largest};
 
@@ -85,7 +87,10 @@ pub trait Comm: std::fmt::Debug {
 }
 
 /// Refuses a rank that the communicator does not have.
-fn check_rank(comm: &dyn Comm, rank: usize) -> Result<()> {
+///
+/// # Errors
+/// [`ErrorKind::Misuse`].
+pub fn check_rank(comm: &dyn Comm, rank: usize) -> Result<()> {
     if rank < comm.size() {
         return Ok(());
     }
@@ -94,7 +99,10 @@ fn check_rank(comm: &dyn Comm, rank: usize) -> Result<()> {
 }
 
 /// Refuses a color that MPI, where it is a non-negative `int`, could not carry.
-fn check_color(color: Option<u32>) -> Result<()> {
+///
+/// # Errors
+/// [`ErrorKind::Misuse`].
+pub fn check_color(color: Option<u32>) -> Result<()> {
     match color {
         Some(color) if color > i32::MAX as u32 => {
             Err(Error::new(ErrorKind::Misuse, format!("color {color} is not below 2^31")))

@@ -9,6 +9,7 @@
 
 mod post;
 
+use super::tree::{self, Mail, disseminate, spread};
 use super::{Comm, In, Out, Reduce, check_color, check_rank};
 use crate::error::{Error, ErrorKind, Result};
 use post::{Channel, Choice, Group, Post};
@@ -157,14 +158,6 @@ impl Thread {
         self.post.check_alive()
     }
 
-    fn send(&self, to: usize, call: &'static str, data: &[u8]) -> Result<()> {
-        self.post.send(self.channel(self.rank, to, true), call, data.to_vec()).map(drop)
-    }
-
-    fn receive(&self, from: usize, call: &'static str, data: &mut [u8]) -> Result<()> {
-        self.receive_from(self.channel(from, self.rank, true), call, data)
-    }
-
     fn receive_from(&self, channel: Channel, call: &'static str, data: &mut [u8]) -> Result<()> {
         let letter = self.post.take(channel, call)?;
         if letter.len() != data.len() {
@@ -177,35 +170,6 @@ impl Thread {
             )));
         }
         data.copy_from_slice(&letter);
-        Ok(())
-    }
-
-    /// Dissemination (Hensgen, Finkel, Manber 1988): after step k each rank has heard of 2^(k+1) ranks.
-    fn disseminate(&self, call: &'static str) -> Result<()> {
-        let size = self.size();
-        let steps = std::iter::successors(Some(1), |step| Some(step * 2));
-        for step in steps.take_while(|&step| step < size) {
-            self.send((self.rank + step) % size, call, &[])?;
-            self.receive((self.rank + size - step) % size, call, &mut [])?;
-        }
-        Ok(())
-    }
-
-    /// A binomial tree, rotated so that `root` is its root.
-    fn spread(&self, root: usize, call: &'static str, data: &mut [u8]) -> Result<()> {
-        let size = self.size();
-        let place = (self.rank + size - root) % size;
-        let mut step =
-            if place == 0 { size.next_power_of_two() } else { place & place.wrapping_neg() };
-        if place != 0 {
-            self.receive((place - step + root) % size, call, data)?;
-        }
-        while step > 1 {
-            step /= 2;
-            if place + step < size {
-                self.send((place + step + root) % size, call, data)?;
-            }
-        }
         Ok(())
     }
 
@@ -236,6 +200,24 @@ impl Thread {
     }
 }
 
+impl Mail for Thread {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.group.members.len()
+    }
+
+    fn send(&self, to: usize, call: &'static str, data: &[u8]) -> Result<()> {
+        self.post.send(self.channel(self.rank, to, true), call, data.to_vec()).map(drop)
+    }
+
+    fn receive(&self, from: usize, call: &'static str, data: &mut [u8]) -> Result<()> {
+        self.receive_from(self.channel(from, self.rank, true), call, data)
+    }
+}
+
 impl Comm for Thread {
     fn rank(&self) -> usize {
         self.rank
@@ -247,44 +229,18 @@ impl Comm for Thread {
 
     fn barrier(&self) -> Result<()> {
         self.begin()?;
-        self.disseminate("barrier")
+        disseminate(self, "barrier")
     }
 
     fn broadcast(&self, root: usize, data: &mut [u8]) -> Result<()> {
         check_rank(self, root)?;
         self.begin()?;
-        self.spread(root, "broadcast", data)
+        spread(self, root, "broadcast", data)
     }
 
     fn all_reduce(&self, op: Reduce, values: &mut [u64]) -> Result<()> {
-        let (call, join): (_, fn(u64, u64) -> u64) = match op {
-            Reduce::Sum => ("all_reduce (sum)", u64::wrapping_add),
-            Reduce::Max => ("all_reduce (max)", u64::max),
-            Reduce::Min => ("all_reduce (min)", u64::min),
-        };
         self.begin()?;
-        let mut bytes = vec![0; values.len() * 8];
-        let mut step = 1;
-        while step < self.size() && self.rank & step == 0 {
-            if self.rank + step < self.size() {
-                self.receive(self.rank + step, call, &mut bytes)?;
-                for (value, theirs) in values.iter_mut().zip(bytes.as_chunks().0) {
-                    *value = join(*value, u64::from_le_bytes(*theirs));
-                }
-            }
-            step *= 2;
-        }
-        for (value, place) in values.iter().zip(bytes.as_chunks_mut().0) {
-            *place = value.to_le_bytes();
-        }
-        if self.rank != 0 {
-            self.send(self.rank - step, call, &bytes)?;
-        }
-        self.spread(0, call, &mut bytes)?;
-        for (value, joined) in values.iter_mut().zip(bytes.as_chunks().0) {
-            *value = u64::from_le_bytes(*joined);
-        }
-        Ok(())
+        tree::all_reduce(self, op, values)
     }
 
     fn split(&self, color: Option<u32>, key: u32) -> Result<Option<Box<dyn Comm>>> {
@@ -295,7 +251,7 @@ impl Comm for Thread {
         let choice = Choice { color, key, rank: self.rank, world_rank };
         self.post.choose(&self.group, number, choice);
         // Who is where is read from shared memory, not gathered, but only after everybody was heard of.
-        self.disseminate("split")?;
+        disseminate(self, "split")?;
         let group = self.post.chosen(&self.group, number, color);
         Ok(group.and_then(|group| {
             let rank = group.members.iter().position(|&member| member == world_rank)?;

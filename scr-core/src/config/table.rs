@@ -210,8 +210,9 @@ pub const SECTIONS: &[Section] = &[
         SCR_MIN_NODES: POSITIVE, none => Commands, Scr;
         /// Nodes not to launch on, such as `n3,n[7-9]`.
         SCR_EXCLUDE_NODES: Text, none => Commands, Scr;
-        /// The nodes of the allocation. Default: what the resource manager says.
-        SCR_NODELIST: Text, none => NotYet("the nodes that the resource manager names are used"), Scr;
+        /// The nodes of the allocation, as `n[1-3,7]` or with commas. Default: what the resource manager says. Without a
+        /// resource manager they are reached by ssh.
+        SCR_NODELIST: Text, none => Commands, Scr;
         /// Seconds that `scr run` waits between two launches. SCR always waits 60.
         SCR_RELAUNCH_SECONDS: SECONDS, "1" => Commands, Here;
         /// Seconds between two signs of life of a running job, by which others see that it holds the prefix; with 0

@@ -96,7 +96,7 @@ fn below_job(base: &Path, node: Option<&NodeName>, host: &Host, config: &Config)
 }
 
 /// The stores that a job keeps datasets in, that of `SCR_CACHE_BASE` first.
-fn bases(config: &Config) -> Vec<&Path> {
+pub fn bases(config: &Config) -> Vec<&Path> {
     let home = config.store_of(&config.cache_base).map(|store| store.base.as_path());
     let mut bases = vec![config.cache_base.as_path()];
     for descriptor in config.checkpoints.iter().filter(|d| d.bypass != Bypass::Yes) {

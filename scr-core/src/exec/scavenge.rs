@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
 use crate::format::state::PartState;
 use crate::host::Host;
-use crate::id::{DatasetId, DatasetName, Epoch};
+use crate::id::{DatasetId, DatasetIdentity, DatasetName, Epoch};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -28,8 +28,22 @@ pub struct Saved {
     pub id: DatasetId,
     /// Its name.
     pub name: DatasetName,
+    /// What tells it from others with its number.
+    pub identity: DatasetIdentity,
+    /// Whether it had to reach the prefix.
+    pub is_output: bool,
+    /// Whether it was ever complete and good: what was not is no loss.
+    pub was_complete: bool,
     /// Whether it is complete in the prefix now, or why not.
     pub outcome: std::result::Result<(), String>,
+}
+
+/// What an attempt to save a dataset came to.
+enum Attempt {
+    /// It is in the prefix.
+    Done,
+    /// There is nothing to be saved of it.
+    Worthless(String),
 }
 
 /// Saves what is only in cache; `host` and `config` are those of the node that this rank stands for.
@@ -66,30 +80,32 @@ fn save_all(job: &Job, lease: Option<&Holder>) -> Result<Vec<Saved>> {
 
 /// Saves one dataset; only trouble of communication is an error.
 fn save(job: &Job, lease: Option<&Holder>, one: &Cached, local: &Local) -> Result<Saved> {
-    let outcome = match try_save(job, lease, one, local) {
+    let (was_complete, outcome) = match try_save(job, lease, one, local) {
         Err(error) if error.kind() == ErrorKind::Communication => return Err(error),
-        Err(error) => Err(format!("{error:#}")),
-        Ok(()) => Ok(()),
+        Err(error) => (true, Err(format!("{error:#}"))),
+        Ok(Attempt::Worthless(why)) => (false, Err(why)),
+        Ok(Attempt::Done) => (true, Ok(())),
     };
+    let (id, name) = (one.header.id, &one.header.name);
     if job.is_first() {
-        let (id, name) = (one.header.id, &one.header.name);
         let (level, text) = match &outcome {
             Ok(()) => (Level::Note, format!("dataset {id} ({name}) is in the prefix")),
             Err(why) => (Level::Warning, format!("dataset {id} ({name}) cannot be saved: {why}")),
         };
         job.host.tell(EventKind::Message, level, text);
     }
-    Ok(Saved { id: one.header.id, name: one.header.name.clone(), outcome })
+    let (name, identity) = (name.clone(), one.header.identity);
+    Ok(Saved { id, name, identity, is_output: one.header.is_output, was_complete, outcome })
 }
 
-fn try_save(job: &Job, lease: Option<&Holder>, one: &Cached, local: &Local) -> Result<()> {
+fn try_save(job: &Job, lease: Option<&Holder>, one: &Cached, local: &Local) -> Result<Attempt> {
     if let Some(reason) = &one.condemned {
-        return Err(Error::new(ErrorKind::Invalid, format!("set aside: {reason}")));
+        return Ok(Attempt::Worthless(format!("set aside: {reason}")));
     }
     let judged = recover::judge(job, one, local, Purpose::Restart)?;
     match &judged.usable {
         Usable::Whole | Usable::Rebuildable { .. } => {}
-        Usable::Unfinished => return Err(Error::new(ErrorKind::Lost, "it was never finished")),
+        Usable::Unfinished => return Ok(Attempt::Worthless("it was never finished".into())),
         Usable::Lost { why } => return Err(Error::new(ErrorKind::Lost, why.clone())),
     }
     recover::complete(job, one, &judged, local)?;
@@ -100,10 +116,11 @@ fn try_save(job: &Job, lease: Option<&Holder>, one: &Cached, local: &Local) -> R
             if !heal(job, one, &scanned.0)?.touches_data() {
                 return Err(error);
             }
-            load_and_flush(job, lease, one)
+            load_and_flush(job, lease, one)?;
         }
-        other => other,
+        other => other?,
     }
+    Ok(Attempt::Done)
 }
 
 fn load_and_flush(job: &Job, lease: Option<&Holder>, one: &Cached) -> Result<()> {

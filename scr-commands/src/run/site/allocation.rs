@@ -12,18 +12,24 @@ use super::super::progress::{Progress, flushed};
 use super::super::salvage::Saved;
 use super::signs::Signs;
 use super::{Aftermath, Site, processes, sweep};
-use crate::agents::save::save;
-use crate::agents::{Agents, Answer, Probe, Request, Task};
+use crate::agents::Agents;
+use crate::agents::probe::{Canary, Probe, Probed, survey};
+use crate::agents::protocol::{Answer, Request, Task};
+use crate::agents::save::{Rescue, rescue};
+use crate::agents::watch;
 use crate::launcher::{Additions, Launch, Launcher, Place};
 use crate::output::{join, say_now};
 use crate::prefix::Prefix;
 use crate::resource_manager::ResourceManager;
+use crate::settings::Settings;
 use scr_core::Result;
 use scr_core::clock::{Clock, SystemClock};
 use scr_core::id::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// How often agents say that their node lives.
+const PERIOD: Duration = Duration::from_secs(1);
 /// How often the manager is asked for nodes that it has given up.
 const ASK: Duration = Duration::from_secs(5);
 /// How long agents that have ended are left alone before others are sent.
@@ -51,7 +57,8 @@ pub(crate) struct Allocation {
     slots: Vec<NodeName>,
     launches: u32,
     is_srun: bool,
-    answers: BTreeMap<NodeName, Probe>,
+    settings: Settings,
+    answers: BTreeMap<NodeName, Probed>,
     watch: Option<Watch>,
     listener: Listener,
     next_ask: Duration,
@@ -77,8 +84,10 @@ impl Allocation {
         excluded: BTreeSet<NodeName>,
         patience: Patience,
         listener: Listener,
+        settings: Settings,
     ) -> Self {
         Self {
+            settings,
             manager,
             run_id,
             excluded,
@@ -100,46 +109,38 @@ impl Allocation {
         let mut down = self.manager.down()?;
         down.extend(self.excluded.iter().cloned());
         let asked: Vec<_> = self.nodes().into_iter().filter(|n| !down.contains(n)).collect();
-        self.answers.clear();
-        if asked.is_empty() {
-            return Ok(down);
+        let found = survey(self.manager.reach(), &asked, &self.probe(), self.patience.answer)?;
+        for (node, error) in &found.failed {
+            say_now(&format!("{node} cannot be used: {error:#}"));
         }
-        let mut agents = Agents::start(self.manager.reach(), &asked, &Task::Probe)?;
-        let deadline = self.clock.monotonic() + self.patience.answer;
-        while self.answers.len() < asked.len() {
-            let left = deadline.saturating_sub(self.clock.monotonic());
-            match agents.next(left) {
-                Some((node, Answer::Probe(answer))) => {
-                    self.answers.insert(node, answer);
-                }
-                Some(_) => {}
-                None if left.is_zero() || agents.is_over() => break,
-                None => {}
-            }
-        }
-        let silent: BTreeSet<_> =
-            asked.iter().filter(|n| !self.answers.contains_key(n)).cloned().collect();
-        if silent.len() == asked.len() {
+        self.answers = found.answers;
+        if self.answers.is_empty() && found.failed.is_empty() && !asked.is_empty() {
             // Then it is our asking that does not work, and no reason to call all nodes dead.
             say_now(&format!(
-                "no node answers through {}: {}; the word of {} is taken",
+                "no node answers through {}; the word of {} is taken. {}",
                 self.manager.reach().describe(),
-                agents.troubles(),
-                self.manager.describe()
+                self.manager.describe(),
+                found.remarks
             ));
             return Ok(down);
         }
-        if !silent.is_empty() {
-            let names: Vec<_> = silent.iter().collect();
-            say_now(&format!("no answer from {}", join(&names)));
+        if !found.silent.is_empty() {
+            say_now(&format!("no answer from {}", join(&found.silent)));
         }
-        down.extend(silent);
+        down.extend(found.silent);
+        down.extend(found.failed.into_keys());
         Ok(down)
+    }
+
+    fn probe(&self) -> Probe {
+        Probe { settings: self.settings.clone(), canary: Canary::Ignore }
     }
 
     /// Sends agents to the nodes of the launch.
     fn start_watch(&mut self, now: Duration) {
-        let task = Task::Watch { run_id: self.run_id.clone(), period: Duration::from_secs(1) };
+        let settings = self.settings.clone();
+        let period_ms = PERIOD.as_millis() as u64;
+        let task = Task::Watch(watch::Watch { settings, run_id: self.run_id.clone(), period_ms });
         match Agents::start(self.manager.reach(), &self.slots, &task) {
             Ok(agents) => {
                 let (signs, second) = (Signs::default(), Vec::new());
@@ -151,11 +152,12 @@ impl Allocation {
 
     /// Hears what the agents say; returns the nodes that are lost.
     fn hear(&mut self, now: Duration) -> Vec<NodeName> {
+        let probe = self.probe();
         let Some(watch) = &mut self.watch else { return Vec::new() };
         while let Some((node, answer)) = watch.agents.next(Duration::ZERO) {
-            if let Answer::Heartbeat { counters } = answer {
-                self.listener.hear(&node, &counters, now);
-                watch.signs.hear(&node, now);
+            watch.signs.hear(&node, now);
+            if let Answer::Beat(counters) = answer {
+                self.listener.hear(&node, counters.as_bytes(), now);
             }
         }
         if watch.agents.is_over() && now >= watch.started + AGAIN {
@@ -167,7 +169,7 @@ impl Allocation {
             }
             return Vec::new();
         }
-        watch.judge(now, &self.patience, &*self.manager)
+        watch.judge(now, &self.patience, &*self.manager, probe)
     }
 
     /// The processes of this machine from which steps of the launch can come.
@@ -194,6 +196,7 @@ impl Watch {
         now: Duration,
         patience: &Patience,
         manager: &dyn ResourceManager,
+        probe: Probe,
     ) -> Vec<NodeName> {
         for agents in &mut self.second {
             while let Some((node, _)) = agents.next(Duration::ZERO) {
@@ -203,7 +206,7 @@ impl Watch {
         let silent = self.signs.doubt(now, patience.silence, now + patience.answer);
         if !silent.is_empty() {
             say_now(&format!("no sign of life from {}; asking once more", join(&silent)));
-            match Agents::start(manager.reach(), &silent, &Task::Probe) {
+            match Agents::start(manager.reach(), &silent, &Task::Probe(probe)) {
                 Ok(agents) => self.second.push(agents),
                 Err(error) => say_now(&format!("cannot ask: {error:#}")),
             }
@@ -215,6 +218,10 @@ impl Watch {
 impl Site for Allocation {
     fn describe(&self) -> String {
         self.manager.describe()
+    }
+
+    fn job_id(&self) -> &str {
+        self.manager.job_id()
     }
 
     fn run_id(&self) -> &str {
@@ -321,13 +328,36 @@ impl Site for Allocation {
         if self.answers.is_empty() {
             self.ask_nodes()?;
         }
-        let cached = self.answers.values().filter_map(|answer| answer.highest_committed).max();
+        let cached = self.answers.values().filter_map(Probed::highest_committed).max();
         Ok(Progress { cached, flushed: flushed(prefix)? })
     }
 
     fn save(&mut self, prefix: &Prefix) -> Result<Saved> {
+        let progress = self.progress(prefix)?;
         let nodes: Vec<_> = self.answers.keys().cloned().collect();
-        save(&*self.manager, &nodes, prefix)
+        if nodes.is_empty() || progress.cached.is_none() {
+            return Ok(progress.only_in_cache().map_or(Saved::Nothing, |newest| {
+                Saved::Failed(newest, "no node is left that could be asked".into())
+            }));
+        }
+        let rescued = rescue(&Rescue {
+            reach: self.manager.reach(),
+            nodes: &nodes,
+            settings: &self.settings,
+            limit: self.patience.answer,
+            say: &|_, text| say_now(text),
+            is_stopped: &|| false,
+        })?;
+        if let Some(lost) = rescued.lost().last() {
+            return Ok(Saved::Failed(lost.id, lost.trouble.clone().unwrap_or_default()));
+        }
+        let saved = rescued.datasets.into_iter().filter(|one| one.trouble.is_none());
+        let saved: Vec<_> = saved.map(|one| (one.id, one.name)).collect();
+        Ok(if saved.is_empty() { Saved::Nothing } else { Saved::Done(saved) })
+    }
+
+    fn requeue(&self) -> Result<()> {
+        self.manager.requeue()
     }
 
     fn leave(&mut self, keep: bool) -> Result<Option<String>> {

@@ -26,6 +26,9 @@ pub(crate) trait Site: std::fmt::Debug {
     /// What it is, for messages.
     fn describe(&self) -> String;
 
+    /// The allocation, as the library names it too.
+    fn job_id(&self) -> &str;
+
     /// Marks every process of the run (`SCR_RUN_ID`).
     fn run_id(&self) -> &str;
 
@@ -68,6 +71,9 @@ pub(crate) trait Site: std::fmt::Debug {
 
     /// Copies what is only in the caches to the prefix.
     fn save(&mut self, prefix: &Prefix) -> Result<Saved>;
+
+    /// Puts the job back into the queue of its scheduler, which ends it here.
+    fn requeue(&self) -> Result<()>;
 
     /// Takes leave; `keep` tells whether caches are still needed. Returns what to do to go on, where that takes more than
     /// the same command again.

@@ -148,6 +148,10 @@ impl Site for VirtualNodes {
         self.manager().describe()
     }
 
+    fn job_id(&self) -> &str {
+        &self.run.job_id
+    }
+
     fn run_id(&self) -> &str {
         &self.run.id
     }
@@ -253,6 +257,10 @@ impl Site for VirtualNodes {
 
     fn save(&mut self, prefix: &Prefix) -> Result<Saved> {
         save_what_is_only_in_cache(&self.run, &self.caches(), prefix)
+    }
+
+    fn requeue(&self) -> Result<()> {
+        self.manager().requeue()
     }
 
     fn leave(&mut self, keep: bool) -> Result<Option<String>> {
