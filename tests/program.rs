@@ -298,6 +298,11 @@ impl Program {
         job
     }
 
+    /// The program itself.
+    pub fn exe(&self) -> &Path {
+        &self.exe
+    }
+
     /// The directory in which it runs.
     pub fn place(&self) -> &Path {
         self.place.path()
