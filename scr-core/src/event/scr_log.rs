@@ -79,6 +79,9 @@ fn words(kind: EventKind) -> (Option<&'static str>, Option<&'static str>) {
         Kind::FlushStart => (Some("FLUSH_START"), None),
         Kind::FlushSuccess => (Some("FLUSH_SUCCESS"), Some("FLUSH_SYNC")),
         Kind::FlushFail => (Some("FLUSH_FAIL"), None),
+        Kind::AsyncFlushStart => (Some("ASYNC_FLUSH_START"), None),
+        Kind::AsyncFlushSuccess => (Some("ASYNC_FLUSH_SUCCESS"), Some("FLUSH_ASYNC")),
+        Kind::AsyncFlushFail => (Some("ASYNC_FLUSH_FAIL"), None),
         Kind::FetchStart => (Some("FETCH_START"), None),
         Kind::FetchSuccess => (Some("FETCH_SUCCESS"), Some("FETCH")),
         Kind::FetchFail => (Some("FETCH_FAIL"), None),
@@ -109,7 +112,7 @@ fn event_fields(name: &str, event: &Event) -> String {
 fn transfer_fields(name: &str, event: &Event, author: &Author) -> String {
     let (cache, prefix) = (&author.cache, &author.prefix);
     let (from, to) = match event.kind {
-        EventKind::FlushSuccess => (cache, prefix),
+        EventKind::FlushSuccess | EventKind::AsyncFlushSuccess => (cache, prefix),
         EventKind::FetchSuccess => (prefix, cache),
         _ => (cache, cache),
     };

@@ -5,6 +5,7 @@
 //! [`threads`] has those with threads.
 
 use super::*;
+use crate::event::Event;
 use crate::event::Sink;
 use crate::store::exists;
 use crate::store::fault::{Cause, Faulty, Plan, What};

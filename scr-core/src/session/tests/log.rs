@@ -107,7 +107,7 @@ fn the_log_tells_the_life_of_a_launch() {
     04:29 xfer=ENCODE, from=/dev/shm, to=DIR, dset=2, name="b", secs=0.000000, bytes=3000.000000, files=3
     04:29 event=CHECKPOINT_END, note="/dev/shm", dset=2, name="b", secs=2.000000
     04:27 xfer=CHECKPOINT, from=/dev/shm, to=DIR, dset=2, name="b", secs=2.000000, bytes=3000.000000, files=3
-    04:29 event=FLUSH_START
+    04:29 event=FLUSH_START, dset=2, name="b"
     04:29 event=FLUSH_SUCCESS, dset=2, name="b", secs=0.000000
     04:29 xfer=FLUSH_SYNC, from=/dev/shm, to=/prefix, dset=2, name="b", secs=0.000000, bytes=3000.000000, files=3
     04:29 event=COMPUTE_START
@@ -166,7 +166,7 @@ fn the_log_tells_what_goes_to_the_prefix_and_comes_from_it() {
     04:05 event=COMPUTE_END, secs=0.000000
     04:05 event=CHECKPOINT_START, note="/prefix", dset=1, name="a"
     04:05 xfer=WRITE, from=/prefix, to=/prefix, dset=1, name="a", secs=2.000000, bytes=3000.000000, files=3
-    04:07 event=FLUSH_START
+    04:07 event=FLUSH_START, dset=1, name="a"
     04:07 event=FLUSH_SUCCESS, dset=1, name="a", secs=0.000000
     04:07 xfer=FLUSH_SYNC, from=/dev/shm, to=/prefix, dset=1, name="a", secs=0.000000, bytes=3000.000000, files=3
     04:07 event=CHECKPOINT_END, note="/prefix", dset=1, name="a", secs=2.000000
@@ -174,7 +174,7 @@ fn the_log_tells_what_goes_to_the_prefix_and_comes_from_it() {
     04:07 event=COMPUTE_START
     04:07 event=OUTPUT_START, note="/prefix", dset=2, name="result"
     04:07 xfer=WRITE, from=/prefix, to=/prefix, dset=2, name="result", secs=2.000000, bytes=3000.000000, files=3
-    04:09 event=FLUSH_START
+    04:09 event=FLUSH_START, dset=2, name="result"
     04:09 event=FLUSH_SUCCESS, dset=2, name="result", secs=0.000000
     04:09 xfer=FLUSH_SYNC, from=/dev/shm, to=/prefix, dset=2, name="result", secs=0.000000, bytes=3000.000000, files=3
     04:09 event=OUTPUT_END, note="/prefix", dset=2, name="result", secs=2.000000
