@@ -73,7 +73,7 @@ pub const SECTIONS: &[Section] = &[
         /// cache, where redundancy protects the files. AUTO: as 1 for the first dataset, then as 0 while no two ranks wrote
         /// to one file and there is room.
         SCR_CACHE_BYPASS: BYPASS, "1" => Active, Scr;
-        /// 1 deletes every cached dataset of this job when it starts.
+        /// 1 deletes every cached dataset of this job when it starts; what SCR 3 left in the cache stays.
         SCR_CACHE_PURGE: Flag, "0" => Active, Scr;
     },
     section! { "Redundancy"
@@ -148,7 +148,7 @@ pub const SECTIONS: &[Section] = &[
         /// How many checkpoints stay in the prefix: older ones are deleted when a newer one is there. Outputs stay. 0: all
         /// stay.
         SCR_PREFIX_SIZE: COUNT, "0" => Active, Scr;
-        /// 1 deletes every dataset that the index lists when the job starts, files included.
+        /// 1 deletes every dataset that the index lists when the job starts, files included; what SCR 3 left, too.
         SCR_PREFIX_PURGE: Flag, "0" => Active, Scr;
         /// SCR: 1 gives a copied file the mode, owner and times of the original.
         SCR_COPY_METADATA: Flag, "1" => Obsolete("they always go with the file"), Scr;

@@ -415,7 +415,7 @@ impl Prefix {
     }
 
     /// Removes a file, and the directories below the prefix that it leaves empty.
-    fn remove_file(&self, name: &RelPath) -> Result<()> {
+    pub(super) fn remove_file(&self, name: &RelPath) -> Result<()> {
         let path = name.under(&self.root);
         self.store.remove(&path)?;
         let below = path.ancestors().skip(1).take_while(|dir| *dir != self.root);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What SCR 3 left in the prefix, for a restart. Nothing of it is ever changed, and its data are read where they are.
+//! What SCR 3 left in the prefix, for a restart. Its data are read where they are, and nothing of it is ever changed, but that
+//! `SCR_PREFIX_PURGE=1` deletes it as it does in SCR.
 //!
 //! SCR 3 has no checksums of the files that it flushes. So what it does say is compared: lengths (of each file where
 //! recorded, and of all together), checksums where there are any, and that no file was written after the summary, which SCR
@@ -18,7 +19,7 @@ use crate::format::summary::{PrefixState, Summary};
 use crate::format::{DatasetHeader, FileEntry};
 use crate::id::DatasetId;
 use crate::sabotage::{self, Fault};
-use crate::store::Access;
+use crate::store::{Access, Durability, exists, publish};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -124,8 +125,8 @@ fn directory(prefix: &Prefix, id: DatasetId) -> PathBuf {
 
 /// Reads the summary, and `rank2file` down to its leaves.
 fn open(job: &Job, dataset: &DatasetHeader) -> Result<Opened> {
-    let (store, dir) = (&job.prefix.store, directory(&job.prefix, dataset.id));
-    let path = dir.join("summary.scr");
+    let (prefix, store) = (&job.prefix, &job.prefix.store);
+    let path = directory(prefix, dataset.id).join("summary.scr");
     let summary = store.read(&path).and_then(|bytes| scr3::summary(&bytes, dataset.id));
     let summary: Dataset = summary.context(|| format!("read {}", path.display()))?;
     if !summary.is_complete || summary.identity() != dataset.identity {
@@ -133,6 +134,14 @@ fn open(job: &Job, dataset: &DatasetHeader) -> Result<Opened> {
         return Err(Error::new(ErrorKind::Corrupt, text));
     }
     let summary_unix_nanos = store.metadata(&path)?.modified_unix_nanos;
+    let (ranks, leaves) = leaves(prefix, dataset.id)?;
+    let (files, bytes) = (summary.files, summary.bytes);
+    Ok(Opened { ranks, files, bytes, summary_unix_nanos, leaves })
+}
+
+/// Reads `rank2file` of a dataset down to its leaves: how many ranks there are, and the leaves.
+fn leaves(prefix: &Prefix, id: DatasetId) -> Result<(u64, Vec<(u32, String)>)> {
+    let (store, dir) = (&prefix.store, directory(prefix, id));
     let branch = |suffix: &str| {
         let path = dir.join(format!("rank2file{suffix}"));
         let read = store.read(&path).and_then(|bytes| scr3::branch(&bytes));
@@ -153,8 +162,47 @@ fn open(job: &Job, dataset: &DatasetHeader) -> Result<Opened> {
         }
         leaves = below;
     }
-    let (files, bytes) = (summary.files, summary.bytes);
-    Ok(Opened { ranks: root.ranks, files, bytes, summary_unix_nanos, leaves })
+    Ok((root.ranks, leaves))
+}
+
+/// Deletes what the index of SCR 3 lists, files included, and takes it out of the index; `tell` hears of each dataset.
+///
+/// # Errors
+/// Why a dataset cannot be deleted; it and what comes after it are in the index still.
+pub fn purge(prefix: &Prefix, tell: &dyn Fn(&Dataset)) -> Result<()> {
+    let mut gone = Vec::new();
+    // An index that cannot be read lists nothing; a restart will say so.
+    let deleted = look(prefix).index.datasets.iter().try_for_each(|dataset| {
+        delete(prefix, dataset.id)
+            .context(|| format!("delete dataset {} ({}) of SCR 3", dataset.id, dataset.name))?;
+        gone.push(dataset.id);
+        tell(dataset);
+        Ok(())
+    });
+    if gone.is_empty() {
+        return deleted;
+    }
+    let path = prefix.records().join("index.scr");
+    let index = prefix.store.read(&path).and_then(|bytes| scr3::index_without(&bytes, &gone));
+    deleted.and(publish(&*prefix.store, &path, &index?, Durability::Power))
+}
+
+fn delete(prefix: &Prefix, id: DatasetId) -> Result<()> {
+    let (store, dir) = (&prefix.store, directory(prefix, id));
+    // A flush that did not come to its files has told nobody where they are.
+    if exists(&**store, &dir.join("rank2file"))? {
+        let (_, leaves) = leaves(prefix, id)?;
+        // Without it nobody takes what is left for a whole dataset.
+        store.remove(&dir.join("summary.scr"))?;
+        for (_, suffix) in leaves {
+            let path = dir.join(format!("rank2file{suffix}"));
+            let read = store.read(&path).and_then(|bytes| scr3::leaf(&bytes));
+            for (_, files) in read.context(|| format!("read {}", path.display()))? {
+                files.iter().try_for_each(|file| prefix.remove_file(&file.name))?;
+            }
+        }
+    }
+    store.remove_tree(&dir)
 }
 
 /// Reads the leaves that are this rank's to read: lists of files, packed, and the ranks to which they belong.

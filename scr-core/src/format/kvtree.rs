@@ -147,6 +147,16 @@ impl Tree {
         self.branches.iter().map(|(key, branch)| (key.as_slice(), branch))
     }
 
+    /// The branch with this key, to be changed.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        self.branches.get_mut(key.as_bytes())
+    }
+
+    /// Keeps the branches for which `is_kept` holds.
+    pub fn retain(&mut self, mut is_kept: impl FnMut(&[u8], &mut Self) -> bool) {
+        self.branches.retain(|key, branch| is_kept(key, branch));
+    }
+
     /// The value of a key, where it has exactly one.
     pub fn value(&self, key: &str) -> Option<&[u8]> {
         let values = &self.get(key)?.branches;
@@ -194,7 +204,6 @@ impl Tree {
 }
 
 /// Encodes a tree as SCR 3 would.
-#[cfg(test)]
 pub(crate) fn encode(tree: &Tree) -> Vec<u8> {
     fn pack(tree: &Tree, bytes: &mut Vec<u8>) {
         bytes.extend((tree.branches.len() as u32).to_be_bytes());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What SCR 3 left in a prefix, as far as a restart needs it; read and never written.
+//! What SCR 3 left in a prefix, as far as a restart needs it. Read, and never written but for its index, from which datasets
+//! are taken that were deleted.
 //!
 //! ```text
 //! <prefix>/.scr/
@@ -130,6 +131,40 @@ pub fn index(bytes: &[u8]) -> Result<Index> {
     }
     datasets.sort_by_key(|dataset| dataset.id);
     Ok(Index { datasets, current: tree.text("CURRENT") })
+}
+
+/// The bytes of `index.scr` without the datasets that are `gone`.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`], with the reason.
+pub fn index_without(bytes: &[u8], gone: &[DatasetId]) -> Result<Vec<u8>> {
+    let mut tree = kvtree::decode(bytes)?;
+    check_version(&tree, INDEX_VERSION)?;
+    let stays = |key: &[u8]| number(key).map_or(true, |id| !gone.contains(&DatasetId(id)));
+    if let Some(datasets) = tree.get_mut("DSET") {
+        datasets.retain(|key, _| stays(key));
+    }
+    let mut lost = Vec::new();
+    if let Some(names) = tree.get_mut("NAME") {
+        names.retain(|name, entry| {
+            let is_left = entry.get_mut("DSET").is_none_or(|ids| {
+                ids.retain(|key, _| stays(key));
+                ids.branches().next().is_some()
+            });
+            if !is_left {
+                lost.push(name.to_vec());
+            }
+            is_left
+        });
+    }
+    let was_current = |name: &[u8]| lost.iter().any(|lost| lost == name);
+    if tree.value("CURRENT").is_some_and(was_current) {
+        tree.retain(|key, _| key != b"CURRENT");
+    }
+    // What has no branches left is gone as well.
+    let has_any = |branch: &Tree| branch.branches().next().is_some();
+    tree.retain(|key, branch| !matches!(key, b"DSET" | b"NAME") || has_any(branch));
+    Ok(kvtree::encode(&tree))
 }
 
 /// Decodes `summary.scr` of the dataset with this number.

@@ -6,9 +6,9 @@ use super::Session;
 use crate::comm::agree;
 use crate::error::Result;
 use crate::event::{EventKind, Level};
-use crate::exec::Job;
 use crate::exec::lease::Holder;
 use crate::exec::topology::broadcast;
+use crate::exec::{Job, scr3};
 use crate::format::DatasetHeader;
 use crate::format::decision::{Location, Verdict};
 use crate::id::DatasetIdentity;
@@ -41,7 +41,8 @@ impl Session {
             prefix.delete(&dataset)?;
             tell(&self.job, &dataset, "SCR_PREFIX_PURGE=1");
         }
-        Ok(())
+        // Whoever asks for an empty prefix does not want to begin with what SCR 3 left there.
+        scr3::purge(prefix, &|dataset| tell(&self.job, &dataset.header(), "SCR_PREFIX_PURGE=1"))
     }
 
     /// Deletes the checkpoints for which `SCR_PREFIX_SIZE` leaves no room, now that `newest` is in the prefix.

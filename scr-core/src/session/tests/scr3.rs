@@ -258,3 +258,56 @@ fn files_of_ranks_are_found_through_all_levels() {
         assert!(session.route_file(Path::new(&name)).is_ok());
     });
 }
+
+#[test]
+fn a_purge_of_the_prefix_takes_what_the_index_of_scr_3_lists() {
+    // By another number of ranks than wrote it.
+    for (ranks, together) in [(2, 1), (3, 2)] {
+        let machine = left(ranks, together);
+        put(&machine.shared, "input", b"of the user");
+        // One that SCR 3 was told to forget; its files stay, as with SCR.
+        put(&machine.shared, ".scr/scr.dataset.3/summary.scr", b"dropped");
+        assert_eq!(restarts_from(&machine, &[0, 1], &[("SCR_PREFIX_PURGE", "1")]), "nothing");
+        let files = machine.shared.walk();
+        let is_left = |path: &PathBuf| path.to_string_lossy().contains("ckpt.");
+        assert!(!files.keys().any(is_left), "{:?}", files.keys());
+        for id in [2, 4, 5, 6, 8] {
+            let directory = PathBuf::from(format!("/prefix/.scr/scr.dataset.{id}"));
+            assert!(!files.contains_key(&directory), "{id}");
+        }
+        assert!(files.contains_key(Path::new("/prefix/input")));
+        assert!(files.contains_key(Path::new("/prefix/.scr/scr.dataset.3/summary.scr")));
+        // What SCR 3 would find.
+        let index = machine.shared.read(Path::new("/prefix/.scr/index.scr")).unwrap();
+        assert_eq!(crate::format::kvtree::decode(&index).unwrap(), parse("VERSION = 2"));
+        // And what we do, without the parameter.
+        assert_eq!(restarts_from(&machine, &[0, 1], &[]), "nothing");
+    }
+}
+
+#[test]
+fn a_purge_that_cannot_be_ended_says_so_and_can_be_repeated() {
+    let machine = left(2, 1);
+    let leaf = ".scr/scr.dataset.5/rank2file.0.1";
+    let good = samples::prefix(2, 1)[Path::new(leaf)].clone();
+    put(&machine.shared, leaf, b"torn");
+    let mut layers = Layers::new("/prefix", []);
+    layers.set_user_file(Path::new("/prefix/.scrconf"), "SCR_PREFIX_PURGE=1");
+    let (config, _) = layers.resolve().unwrap();
+    let errors = World::new(2, Scheduler::Seeded(1)).run(|world| {
+        let node = world.rank();
+        let host = Host::in_memory(format!("n{node}"), &machine.local[node], &machine.shared);
+        Session::init(world, host, config.clone()).map(|_| ()).unwrap_err()
+    });
+    let first = errors.into_iter().next().unwrap().unwrap();
+    let text = format!("{first:#}");
+    assert!(text.contains("delete dataset 5") && text.contains("rank2file.0.1"), "{text}");
+    let index = machine.shared.read(Path::new("/prefix/.scr/index.scr")).unwrap();
+    let index = crate::format::scr3::index(&index).unwrap();
+    let ids: Vec<u64> = index.datasets.iter().map(|dataset| dataset.id.0).collect();
+    assert_eq!((ids, index.current.as_deref()), (vec![5, 6, 8], Some("ckpt.6")));
+
+    put(&machine.shared, leaf, &good);
+    assert_eq!(restarts_from(&machine, &[0, 1], &[("SCR_PREFIX_PURGE", "1")]), "nothing");
+    assert!(!machine.shared.walk().contains_key(Path::new("/prefix/ckpt.6")));
+}
