@@ -109,7 +109,8 @@ pub const SECTIONS: &[Section] = &[
         SCR_FETCH_BYPASS: Flag, "0" => Active, Scr;
         /// SCR: how many processes fetch at once.
         SCR_FETCH_WIDTH: POSITIVE, "256" => Obsolete("read but unused in SCR"), Scr;
-        /// The name of the checkpoint to restart from.
+        /// The name of the checkpoint to restart from, at the first restart of an allocation: once the job has written a
+        /// checkpoint, it goes on from there. Where no job id is known, each launch counts as the first.
         SCR_CURRENT: Text, none => Active, Scr;
         /// 1: there must be a checkpoint to restart from if any was ever written: SCR_Init fails rather than start from zero
         /// beside checkpoints that cannot be used, and `scr run` stops.
@@ -362,6 +363,24 @@ mod tests {
         of_scr.extend(["CNTLDIR", "CACHEDIR"].map(str::to_string));
         assert_eq!(of(Origin::Scr), of_scr);
         assert_eq!(of(Origin::Here), listed(NEW_HERE));
+    }
+
+    #[test]
+    fn what_waits_for_its_code_is_known() {
+        const WAITING: [&str; 9] = [
+            "SCR_FLUSH_ASYNC",
+            "SCR_FLUSH_TYPE",
+            "SCR_FLUSH_POSTSTAGE",
+            "SCR_FLUSH_ASYNC_USLEEP",
+            "SCR_NODELIST",
+            "SCR_NODE_TESTS",
+            "SCR_WATCHDOG_TIMEOUT_PFS",
+            "CNTLDIR",
+            "CACHEDIR",
+        ];
+        for parameter in parameters().filter(|p| matches!(p.status, Status::NotYet(_))) {
+            assert!(WAITING.contains(&parameter.name), "{}", parameter.name);
+        }
     }
 
     #[test]

@@ -141,7 +141,8 @@ impl Session {
         if sabotage::active(Fault::RestartSilentlyFromZero) {
             candidates.clear();
         }
-        self.candidates = restart_order(candidates, found.current.as_ref());
+        let choice = found.choice_beside(&candidates, &self.job.host.job.job_id);
+        self.candidates = restart_order(candidates, choice);
         self.checkpoints = self.candidates.iter().map(|c| c.header.id.0).max().unwrap_or(0);
         self.announce()?;
         self.flush_leftovers()?;
@@ -428,8 +429,7 @@ impl Session {
     /// What SCR 3 left as candidates, and a report of what is none of them.
     fn left_by_scr3(&mut self, found: &Found) -> Vec<Candidate> {
         self.unusable.extend(found.scr3.unreadable.clone());
-        let (mut candidates, others) =
-            inherit::candidates(&found.scr3.index, found.current.as_ref());
+        let (mut candidates, others) = inherit::candidates(&found.scr3.index, found.choice());
         for (dataset, reason) in others {
             let (id, name, location) = (dataset.id, dataset.name.clone(), Location::Scr3);
             if dataset.is_complete {

@@ -9,13 +9,18 @@ use crate::format::DatasetHeader;
 use crate::format::current::{ChosenBy, Current};
 use crate::format::scr3::{Dataset, Index};
 use crate::format::summary::{PrefixState, Summary};
-use crate::id::{DatasetId, DatasetIdentity, DatasetName};
+use crate::host::NO_JOB_ID;
+use crate::id::{DatasetId, DatasetIdentity, DatasetName, JobId};
+use crate::plan::order::Candidate;
 
 /// What the prefix holds, as rank 0 found it.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Found {
     pub(super) summaries: Vec<Summary>,
+    /// The choice on record.
     pub(super) current: Option<Current>,
+    /// That of `SCR_CURRENT`.
+    pub(super) wanted: Option<Current>,
     pub(super) last_id: DatasetId,
     /// What was taken out of the index.
     pub(super) dropped: Vec<DatasetIdentity>,
@@ -73,8 +78,9 @@ pub(super) fn look_at_prefix(job: &Job) -> Result<Found> {
     if let Some(why) = &left.unreadable {
         job.host.tell(EventKind::Message, Level::Warning, format!("left aside: {why}"));
     }
+    let wanted = chosen_by_parameter(job, &summaries, &left.index);
     let current = match prefix.current() {
-        Ok(current) => chosen_by_parameter(job, &summaries, &left.index).or(current),
+        Ok(current) => current,
         Err(error) => {
             job.host.tell(EventKind::Message, Level::Warning, format!("left aside: {error:#}"));
             None
@@ -82,7 +88,7 @@ pub(super) fn look_at_prefix(job: &Job) -> Result<Found> {
     };
     let last_id = prefix.last_id()?.max(left.last_id);
     let dropped = prefix.dropped()?;
-    Ok(Found { summaries, current, last_id, dropped, scr3: left })
+    Ok(Found { summaries, current, wanted, last_id, dropped, scr3: left })
 }
 
 fn tell(job: &Job, kind: EventKind, level: Level, dataset: &DatasetHeader, text: String) {
@@ -91,7 +97,34 @@ fn tell(job: &Job, kind: EventKind, level: Level, dataset: &DatasetHeader, text:
     job.host.sink.tell(&event);
 }
 
-/// `SCR_CURRENT` is a person's choice for this launch.
+impl Found {
+    /// The choice that counts for a restart, before it is known what this job has written.
+    pub(super) fn choice(&self) -> Option<&Current> {
+        self.wanted.as_ref().or(self.current.as_ref())
+    }
+
+    /// The choice that counts beside these candidates, in the allocation `job_id`.
+    ///
+    /// `SCR_CURRENT` is for the first restart of an allocation, as in SCR: launched again, a job goes on from what it has
+    /// written since, whatever is still in its environment. Without an id every launch is the first.
+    pub(super) fn choice_beside(
+        &self,
+        candidates: &[Candidate],
+        job_id: &JobId,
+    ) -> Option<&Current> {
+        let wanted = self.wanted.as_ref().filter(|wanted| {
+            job_id.as_str() == NO_JOB_ID
+                || !candidates.iter().any(|candidate| {
+                    let header = &candidate.header;
+                    let is_mine = header.is_checkpoint && header.job_id == *job_id;
+                    is_mine && header.identity != wanted.identity
+                })
+        });
+        wanted.or(self.current.as_ref())
+    }
+}
+
+/// `SCR_CURRENT` is a person's choice.
 fn chosen_by_parameter(job: &Job, summaries: &[Summary], scr3: &Index) -> Option<Current> {
     let name = job.config.current.as_deref()?;
     let ours = summaries.iter().rev().find(|s| s.dataset.name.as_str() == name);

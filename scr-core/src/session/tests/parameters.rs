@@ -263,3 +263,41 @@ fn what_only_the_prefix_has_is_read_there_when_asked_for() {
         assert_eq!(session.cached().count(), 0);
     });
 }
+
+#[test]
+fn what_scr_current_names_counts_until_the_job_has_gone_on() {
+    let machine = Machine::new(2);
+    let launch = |job: &str, current: Option<&str>, write: Option<&str>| {
+        let mut layers = Layers::new("/prefix", []);
+        let current = current.map(|name| format!("SCR_CURRENT={name}")).unwrap_or_default();
+        let file = format!("SCR_CACHE_BYPASS=0\nSCR_FLUSH=1\nSCR_CACHE_SIZE=4\n{current}");
+        layers.set_user_file(Path::new("/prefix/.scrconf"), &file);
+        let (config, _) = layers.resolve().unwrap();
+        let ranks = World::new(2, Scheduler::Seeded(1)).run(|world| {
+            let rank = world.rank();
+            let mut host =
+                Host::in_memory(format!("n{rank}"), &machine.local[rank], &machine.shared);
+            host.job.job_id = crate::id::JobId::new(job);
+            let mut session = Session::init(world, host, config.clone()).unwrap();
+            let found = found(&mut session);
+            if let Some(name) = write {
+                checkpoint_in(&mut session, &machine, rank, name);
+            }
+            found
+        });
+        ranks.into_iter().next().unwrap().unwrap()
+    };
+    for name in ["a", "b", "c"] {
+        launch("1", None, Some(name));
+    }
+    // A new allocation goes back, and dies before it has written anything.
+    assert_eq!(launch("2", Some("b"), None).as_deref(), Some("b"));
+    assert_eq!(launch("2", Some("b"), Some("d")).as_deref(), Some("b"));
+    // Launched again with the same environment, it must not go back once more.
+    assert_eq!(launch("2", Some("b"), Some("e")).as_deref(), Some("d"));
+    assert_eq!(launch("2", Some("b"), None).as_deref(), Some("e"));
+    assert_eq!(launch("3", Some("b"), None).as_deref(), Some("b"));
+    // Nobody knows which launches belong together.
+    launch(crate::host::NO_JOB_ID, Some("b"), Some("f"));
+    assert_eq!(launch(crate::host::NO_JOB_ID, Some("b"), None).as_deref(), Some("b"));
+}
