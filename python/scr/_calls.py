@@ -11,7 +11,8 @@ import ctypes
 import os
 import warnings
 from contextlib import suppress
-from typing import AnyStr, Optional, Union
+from operator import index
+from typing import Any, AnyStr, Callable, Optional, Union
 
 from . import _library
 from ._error import E_COMMUNICATION, E_CONFIG, E_DEGRADED, E_MISUSE, SUCCESS, DegradedWarning, Error
@@ -28,6 +29,9 @@ FLAG_OUTPUT = 2
 
 _c = ctypes.CDLL(None)
 _c.free.argtypes, _c.free.restype = [ctypes.c_void_p], None
+
+#: The library takes no such name.
+_NO_NAME = b"\xff"
 
 _is_running = False
 
@@ -100,7 +104,7 @@ def start_output(name: Union[str, bytes, None] = None, flags: int = FLAG_CHECKPO
 
     Collective, with the same arguments on every rank. If it raises, nothing was started.
     """
-    _check(_library.library().SCR_Start_output(None if name is None else _bytes(name), flags))
+    _collectively("SCR_Start_output", (_NO_NAME, -1), lambda: (None if name is None else _bytes(name), index(flags)))
 
 
 def route_file(path: Union[AnyStr, os.PathLike[AnyStr]]) -> AnyStr:
@@ -129,7 +133,7 @@ def complete_output(valid: bool = True) -> bool:
 
     Collective; the answer is the same on all ranks.
     """
-    return _completed(_library.library().SCR_Complete_output(int(valid)))
+    return _complete("SCR_Complete_output", valid)
 
 
 def have_restart() -> Optional[str]:
@@ -159,7 +163,7 @@ def complete_restart(valid: bool = True) -> bool:
 
     Collective; the answer is the same on all ranks.
     """
-    return _completed(_library.library().SCR_Complete_restart(int(valid)))
+    return _complete("SCR_Complete_restart", valid)
 
 
 def start_checkpoint() -> None:
@@ -169,22 +173,22 @@ def start_checkpoint() -> None:
 
 def complete_checkpoint(valid: bool = True) -> bool:
     """Old name for ``complete_output`` after ``start_checkpoint``. Collective."""
-    return _completed(_library.library().SCR_Complete_checkpoint(int(valid)))
+    return _complete("SCR_Complete_checkpoint", valid)
 
 
 def current(name: Union[str, bytes]) -> None:
     """Tells SCR that the application restarted from the checkpoint ``name`` without asking SCR. Collective."""
-    _check(_library.library().SCR_Current(_bytes(name)))
+    _collectively("SCR_Current", (_NO_NAME,), lambda: (_bytes(name),))
 
 
 def drop(name: Union[str, bytes]) -> None:
     """Takes the dataset ``name`` out of the index; its files stay. Collective."""
-    _check(_library.library().SCR_Drop(_bytes(name)))
+    _collectively("SCR_Drop", (_NO_NAME,), lambda: (_bytes(name),))
 
 
 def delete(name: Union[str, bytes]) -> None:
     """Deletes the dataset ``name``: its files, in the cache too, and its entry in the index. Collective."""
-    _check(_library.library().SCR_Delete(_bytes(name)))
+    _collectively("SCR_Delete", (_NO_NAME,), lambda: (_bytes(name),))
 
 
 def get_version() -> str:
@@ -206,6 +210,29 @@ def _flag(function: str) -> bool:
     flag = ctypes.c_int(0)
     _check(getattr(_library.library(), function)(ctypes.byref(flag)))
     return bool(flag.value)
+
+
+def _collectively(function: str, refused: tuple[Any, ...], arguments: Callable[[], tuple[Any, ...]]) -> None:
+    """Calls a collective function; where this rank's arguments are none, with what is ``refused`` on all ranks: else the
+    others would wait for this one."""
+    call = getattr(_library.library(), function)
+    try:
+        converted = arguments()
+    except Exception:
+        call(*refused)
+        raise
+    _check(call(*converted))
+
+
+def _complete(function: str, valid: bool) -> bool:
+    """Ends a phase, also where ``valid`` is no truth: it must not stay open, and the others wait."""
+    call = getattr(_library.library(), function)
+    try:
+        number = int(bool(valid))
+    except Exception:
+        call(0)
+        raise
+    return _completed(call(number))
 
 
 def _check(code: int) -> None:

@@ -192,6 +192,40 @@ def test_names_of_files_are_bytes(job):
     """)
 
 
+def test_what_one_rank_passes_wrongly_is_an_error_on_all(job, mpi):
+    job.run("""
+        scr.init()
+        from mpi4py import MPI
+        rank, size = MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
+
+        class Vague:
+            def __bool__(self):
+                raise ValueError("neither")
+
+        def fails(call, good, bad, kind):
+            for odd in range(size):
+                try:
+                    call(bad if rank == odd else good)
+                except kind if rank == odd else scr.Error as error:
+                    assert rank == odd or error.code == scr.E_PEER_FAILED, error
+                else:
+                    raise AssertionError((call, bad))
+
+        for call in (scr.start_output, scr.current, scr.drop, scr.delete):
+            fails(call, "a", "a\\0b", ValueError)
+            fails(call, "a", 7, TypeError)
+        fails(lambda flags: scr.start_output("a", flags), 1, "CHECKPOINT", TypeError)
+        scr.start_output("a")
+        open(scr.route_file(f"a/{rank}"), "w").close()
+        try:
+            assert not scr.complete_output(Vague() if rank == 0 else True)
+        except ValueError:
+            assert rank == 0
+        assert scr.have_restart() is None
+        scr.finalize()
+    """, ranks=2)
+
+
 def test_less_protection_is_a_warning_and_no_failure(job):
     job.run("""
         import warnings
