@@ -16,48 +16,19 @@ use std::path::PathBuf;
 /// Nodes, and how they are reached.
 #[derive(Debug)]
 pub(crate) struct Allocation {
-    manager: Box<dyn ResourceManager>,
+    ground: Ground,
     /// All its nodes, in its order.
     pub(crate) nodes: Vec<NodeName>,
     excluded: BTreeSet<NodeName>,
 }
 
-/// Nodes without a resource manager.
+/// What stands behind the nodes.
 #[derive(Debug)]
-struct Unmanaged {
-    nodes: Vec<NodeName>,
-    job_id: String,
-    reach: Box<dyn Reach>,
-}
-
-impl ResourceManager for Unmanaged {
-    fn describe(&self) -> String {
-        "no resource manager".into()
-    }
-
-    fn job_id(&self) -> &str {
-        &self.job_id
-    }
-
-    fn nodes(&self) -> Vec<NodeName> {
-        self.nodes.clone()
-    }
-
-    fn down(&self) -> Result<BTreeSet<NodeName>> {
-        Ok(BTreeSet::new())
-    }
-
-    fn end_unix_seconds(&self) -> Option<u64> {
-        None
-    }
-
-    fn live_jobs(&self) -> Result<Option<BTreeSet<String>>> {
-        Ok(None)
-    }
-
-    fn reach(&self) -> &dyn Reach {
-        &*self.reach
-    }
+enum Ground {
+    /// A resource manager.
+    Managed(Box<dyn ResourceManager>),
+    /// Nobody; they are reached like this.
+    Bare(Box<dyn Reach>),
 }
 
 impl Allocation {
@@ -66,39 +37,42 @@ impl Allocation {
     /// # Errors
     /// [`ErrorKind::Misuse`] when a list of nodes cannot be understood, or two nodes have one name.
     pub(crate) fn find(settings: &Settings, caches: &[PathBuf]) -> Result<Self> {
-        let job = settings.job();
+        let own = settings.job().node;
         let list = |name: &str| variable(name).map_or(Ok(None), |text| ordered(&text).map(Some));
         let excluded = list("SCR_EXCLUDE_NODES")?.unwrap_or_default().into_iter().collect();
-        let told = list("SCR_NODELIST")?;
-        let job_id = job.job_id.as_str().to_string();
-        let unmanaged = |nodes: Vec<NodeName>, reach: Box<dyn Reach>| -> Box<dyn ResourceManager> {
-            Box::new(Unmanaged { nodes, job_id, reach })
-        };
-        let manager = if !caches.is_empty() {
-            let here = virtual_nodes(caches)?;
-            unmanaged(here.bases.keys().cloned().collect(), Box::new(here))
-        } else if let Some(manager) = around()? {
-            manager
-        } else {
-            match &told {
-                Some(nodes) if *nodes != [job.node.clone()] => {
-                    unmanaged(nodes.clone(), Box::new(Ssh))
+        let (ground, nodes) = if caches.is_empty() {
+            match (around()?, list("SCR_NODELIST")?) {
+                (Some(manager), told) => {
+                    let nodes = told.unwrap_or_else(|| manager.nodes());
+                    (Ground::Managed(manager), nodes)
                 }
-                _ => unmanaged(vec![job.node], Box::<Here>::default()),
+                (None, Some(nodes)) if nodes != [own.clone()] => {
+                    (Ground::Bare(Box::new(Ssh)), nodes)
+                }
+                _ => (Ground::Bare(Box::<Here>::default()), vec![own]),
             }
+        } else {
+            let here = virtual_nodes(caches)?;
+            let nodes = here.bases.keys().cloned().collect();
+            (Ground::Bare(Box::new(here)), nodes)
         };
-        let nodes = told.filter(|_| caches.is_empty()).unwrap_or_else(|| manager.nodes());
-        Ok(Self { manager, nodes, excluded })
+        Ok(Self { ground, nodes, excluded })
     }
 
     /// What it is, for messages.
     pub(crate) fn describe(&self) -> String {
-        self.manager.describe()
+        match &self.ground {
+            Ground::Managed(manager) => manager.describe(),
+            Ground::Bare(_) => "no resource manager".into(),
+        }
     }
 
     /// How programs get to its nodes.
     pub(crate) fn reach(&self) -> &dyn Reach {
-        self.manager.reach()
+        match &self.ground {
+            Ground::Managed(manager) => manager.reach(),
+            Ground::Bare(reach) => &**reach,
+        }
     }
 
     /// The nodes that are not to be asked, and why; `down` are those that somebody else has found out.
@@ -108,13 +82,17 @@ impl Allocation {
         down: &BTreeSet<NodeName>,
     ) -> BTreeMap<NodeName, String> {
         let mut reasons = BTreeMap::new();
-        match self.manager.down() {
-            Ok(found) => {
-                let reason = format!("down, says {}", self.manager.describe());
-                reasons.extend(found.into_iter().map(|node| (node, reason.clone())));
+        if let Ground::Managed(manager) = &self.ground {
+            match manager.down() {
+                Ok(found) => {
+                    let reason = format!("down, says {}", manager.describe());
+                    reasons.extend(found.into_iter().map(|node| (node, reason.clone())));
+                }
+                // Who does not know which nodes are down finds out by asking them.
+                Err(error) => {
+                    warn(command, &format!("which nodes are down is not known: {error:#}"));
+                }
             }
-            // Who does not know which nodes are down finds out by asking them.
-            Err(error) => warn(command, &format!("which nodes are down is not known: {error:#}")),
         }
         reasons.extend(down.iter().map(|node| (node.clone(), "known to be down".to_string())));
         let excluded = self.excluded.iter();
@@ -123,11 +101,18 @@ impl Allocation {
         reasons
     }
 
+    /// Those of its nodes that are not to be left out.
+    pub(crate) fn usable(&self, command: &str, down: &BTreeSet<NodeName>) -> Vec<NodeName> {
+        let down = self.down(command, down);
+        self.nodes.iter().filter(|node| !down.contains_key(*node)).cloned().collect()
+    }
+
     /// The ids of this user's jobs that are not over, that of this allocation among them; `None` where nobody knows.
     pub(crate) fn live_jobs(&self) -> Result<Option<BTreeSet<String>>> {
-        let live = self.manager.live_jobs()?;
+        let Ground::Managed(manager) = &self.ground else { return Ok(None) };
+        let live = manager.live_jobs()?;
         Ok(live.map(|mut live| {
-            live.insert(self.manager.job_id().to_string());
+            live.insert(manager.job_id().to_string());
             live
         }))
     }

@@ -1,24 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `scr list-down-nodes`: the nodes of an allocation that a job should not use.
 
-use crate::agents::probe::{Canary, Probe, survey};
+use crate::agents::probe::{Canary, Probe, survey_usable};
 use crate::allocation::{Allocation, ordered};
 use crate::exit;
+use crate::log::{Entry, Log};
 use crate::output::{print, print_json};
 use crate::prefix::Prefix;
 use crate::prerun::{last_bytes_per_node, too_little_room};
 use crate::resource_manager::compress;
 use crate::settings::Settings;
 use scr_core::clock::{Clock, SystemClock};
-use scr_core::event::json::JsonLines;
-use scr_core::event::{Event, EventKind, Level, Sink};
 use scr_core::id::NodeName;
-use scr_core::store::posix::Posix;
 use scr_core::{Context, Result};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Options of `scr list-down-nodes`.
@@ -79,13 +76,16 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
         allocation.nodes = ordered(&arguments.nodes.join(","))?;
     }
     let known: BTreeSet<NodeName> = ordered(&arguments.down)?.into_iter().collect();
-    let mut down = allocation.down("scr list-down-nodes", &known);
-    let asked: Vec<NodeName> =
-        allocation.nodes.iter().filter(|node| !down.contains_key(*node)).cloned().collect();
+    let job_id = settings.job().job_id.to_string();
     let probe = Probe { settings: settings.for_others(), canary: Canary::Ignore };
     let limit = Duration::from_secs(arguments.timeout);
-    let found = survey(allocation.reach(), &asked, &probe, limit).context(|| "ask the nodes")?;
-    down.extend(found.silent.into_iter().map(|node| (node, "does not answer".to_string())));
+    let usable = || allocation.usable("scr list-down-nodes", &known);
+    let found = survey_usable(allocation.reach(), &usable, &probe, limit);
+    let found = found.context(|| "ask the nodes")?;
+    let mut down = allocation.down("scr list-down-nodes", &known);
+    for node in found.silent {
+        down.entry(node).or_insert_with(|| "does not answer".to_string());
+    }
     down.extend(found.failed.into_iter().map(|(node, error)| (node, format!("{error:#}"))));
     let needed = if arguments.free { last_bytes_per_node(&config).max(1) } else { 0 };
     for (node, probed) in found.answers {
@@ -94,7 +94,12 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
         }
     }
     if arguments.log {
-        log(&Prefix::of(&config), &down, arguments.secs);
+        let log = Log::new(&Prefix::of(&config), Some(&job_id));
+        let now = SystemClock::default().unix().as_secs();
+        for (node, why) in &down {
+            let entry = Entry::node_fail(node.as_str(), why);
+            log.tell(now, Entry { seconds: arguments.secs, ..entry });
+        }
     }
     // In the order of the allocation, as SCR has it.
     let in_order: Vec<&NodeName> =
@@ -108,23 +113,4 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
         print(&format!("{}\n", compress(in_order)))?;
     }
     Ok(exit::SUCCESS)
-}
-
-/// Notes nodes that are down in the log.
-fn log(prefix: &Prefix, down: &BTreeMap<NodeName, String>, seconds: Option<f64>) {
-    let sink = JsonLines::new(Arc::new(Posix::new()), prefix.record("events.jsonl"));
-    let unix_seconds = SystemClock::default().unix().as_secs_f64();
-    for (node, why) in down {
-        sink.tell(&Event {
-            unix_seconds,
-            kind: EventKind::Message,
-            level: Level::Warning,
-            text: format!("node {node} failed: {why}"),
-            dataset: None,
-            name: None,
-            seconds,
-            bytes: None,
-            files: None,
-        });
-    }
 }

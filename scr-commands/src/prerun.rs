@@ -2,7 +2,7 @@
 //! `scr prerun`: makes an allocation ready for a job, and says which of its nodes cannot be used.
 
 use crate::agents::clean::{Clean, Cleaned, clean_all};
-use crate::agents::probe::{Canary, Probe, Probed, Survey, draw_canary, survey};
+use crate::agents::probe::{Canary, Probe, Probed, Survey, draw_canary, survey_usable};
 use crate::allocation::Allocation;
 use crate::exit;
 use crate::files::write_note;
@@ -87,17 +87,16 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
     }
     let number = prepare_prefix(&config, &settings)?;
     let allocation = Allocation::find(&settings, &arguments.cache)?;
-    let down = allocation.down("scr prerun", &BTreeSet::new());
-    let asked: Vec<NodeName> =
-        allocation.nodes.iter().filter(|node| !down.contains_key(*node)).cloned().collect();
     if arguments.verbose {
-        let (all, reach) = (count(asked.len() as u64, "node"), allocation.reach().describe());
-        note(&format!("{}: {all} by {reach}", allocation.describe()));
+        note(&format!("{}, by {}", allocation.describe(), allocation.reach().describe()));
     }
     let limit = Duration::from_secs(arguments.timeout);
     let sent = settings.clone().for_others();
     let probe = Probe { settings: sent.clone(), canary: Canary::Plant(number) };
-    let found = survey(allocation.reach(), &asked, &probe, limit).context(|| "ask the nodes")?;
+    let usable = || allocation.usable("scr prerun", &BTreeSet::new());
+    let found = survey_usable(allocation.reach(), &usable, &probe, limit);
+    let found = found.context(|| "ask the nodes")?;
+    let down = allocation.down("scr prerun", &BTreeSet::new());
     let cleaned = match allocation.live_jobs() {
         Ok(Some(alive)) => {
             let answered: Vec<NodeName> = found.answers.keys().cloned().collect();

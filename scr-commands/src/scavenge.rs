@@ -4,9 +4,11 @@
 use crate::agents::save::{Rescue, Rescued, rescue};
 use crate::allocation::Allocation;
 use crate::exit;
+use crate::log::{Entry, Log};
 use crate::output::{bytes, count, join, note, print, print_json, progress, warn};
 use crate::prefix::Prefix;
 use crate::settings::Settings;
+use scr_core::clock::{Clock, SystemClock};
 use scr_core::event::Level;
 use scr_core::format::summary::Summary;
 use scr_core::id::NodeName;
@@ -79,23 +81,19 @@ pub(crate) fn main(command: &'static str, arguments: &Arguments) -> Result<u8> {
     }
     let allocation = Allocation::find(&settings, &arguments.cache)?;
     let down = allocation.down(command, &BTreeSet::new());
-    let nodes: Vec<NodeName> =
-        allocation.nodes.iter().filter(|node| !down.contains_key(*node)).cloned().collect();
     if arguments.verbose {
-        let reach = allocation.reach().describe();
-        note(&format!(
-            "{}: {} by {reach}",
-            allocation.describe(),
-            count(nodes.len() as u64, "node")
-        ));
+        let asked = count((allocation.nodes.len() - down.len()) as u64, "node");
+        note(&format!("{}: {asked} by {}", allocation.describe(), allocation.reach().describe()));
         for (node, why) in &down {
             note(&format!("{node} is left out: {why}"));
         }
     }
     let stopped = stop_on_signals()?;
+    let clock = SystemClock::default();
+    let started = clock.unix().as_secs();
     let rescued = rescue(&Rescue {
         reach: allocation.reach(),
-        nodes: &nodes,
+        nodes: &|| allocation.usable(command, &BTreeSet::new()),
         settings: &settings,
         limit: Duration::from_secs(arguments.timeout),
         say: &|level, text| match level {
@@ -105,7 +103,17 @@ pub(crate) fn main(command: &'static str, arguments: &Arguments) -> Result<u8> {
         },
         is_stopped: &|| stopped.load(Ordering::Relaxed),
     })?;
-    let entries = Prefix::of(&config).entries()?.into_iter();
+    let prefix = Prefix::of(&config);
+    if config.log {
+        let log = Log::new(&prefix, Some(settings.job().job_id.as_str()));
+        let (ended, seconds) = (clock.unix().as_secs(), clock.monotonic().as_secs_f64());
+        for one in &rescued.datasets {
+            let (id, name, why) = (one.id.0, Some(one.name.as_str()), one.trouble.as_deref());
+            log.tell(started, Entry::scavenge_start(id, name));
+            log.tell(ended, Entry::scavenge_end(id, name, seconds, why));
+        }
+    }
+    let entries = prefix.entries()?.into_iter();
     let summaries = entries.filter_map(|entry| entry.summary.ok()?).collect();
     let report = Report { prefix: config.prefix, rescued, down, summaries };
     if arguments.json {

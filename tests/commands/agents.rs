@@ -131,7 +131,7 @@ impl Machine {
         fs::create_dir_all(&bin).expect("a directory");
         let script = format!(
             "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nnode=$2\nline=$3\n\
-             export SCR_CACHE_BASE={0}/$node SCR_CNTL_BASE={0}/$node\ntask=${{line##* }}\n\
+             export SCR_CACHE_BASE={0}/$node SCR_CNTL_BASE={0}/$node\ntask=${{line#*node-agent }}; task=${{task%% *}}\n\
              dead={0}/dead.$node\n[ -e \"$dead\" ] && exit 255\n{behave}\neval \"$line\"\n",
             self.place.path().display()
         );

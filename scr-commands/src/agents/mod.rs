@@ -44,6 +44,8 @@ const GRACE: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(10);
 /// No line of an agent is longer.
 const MOST_LINE_BYTES: u64 = 64 << 20;
+/// Longer arguments than 128 KiB are refused by Linux.
+const MOST_ARGUMENT_BYTES: usize = 100 << 10;
 /// Of what command lines say besides, the beginning is kept.
 const MOST_REMARK_BYTES: usize = 16 << 10;
 
@@ -75,7 +77,14 @@ impl Agents {
     pub(crate) fn start(reach: &dyn Reach, nodes: &[NodeName], task: &Task) -> Result<Self> {
         let own = std::env::current_exe()
             .map_err(|error| Error::io("find", Path::new("the program scr"), &error))?;
-        let program: Vec<OsString> = vec![own.into(), node::COMMAND.into(), task.name().into()];
+        let mut program: Vec<OsString> = vec![own.into(), node::COMMAND.into(), task.name().into()];
+        let told = protocol::encode(task)?;
+        // Nothing is written to a job step before all its nodes have come up, and one that does not come up is what a
+        // probe is to find: so those that do must know their task from the beginning.
+        let is_short = told.len() <= MOST_ARGUMENT_BYTES;
+        if is_short {
+            program.push(OsString::from(String::from_utf8_lossy(&told).trim_end()));
+        }
         let (sender, answers) = channel();
         let remarks = Arc::default();
         let clock = SystemClock::default();
@@ -84,7 +93,9 @@ impl Agents {
             let carrier = agents.carry(&line, &sender);
             agents.carriers.push(carrier.context(|| "start agents")?);
         }
-        agents.write(protocol::encode(task)?);
+        if !is_short {
+            agents.write(told);
+        }
         Ok(agents)
     }
 

@@ -24,8 +24,10 @@ const GRACE: Duration = Duration::from_secs(3);
 /// What an agent is started with.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
-    /// What it does, for people who look at processes; all else comes on standard input
-    task: String,
+    /// What it does, for people who look at processes
+    name: String,
+    /// The task; without it, it comes on standard input
+    task: Option<String>,
 }
 
 /// An agent's standard output, for any thread.
@@ -87,16 +89,21 @@ fn is_gone() -> Error {
 }
 
 /// Lives the life of an agent.
-pub(crate) fn main(_arguments: &Arguments) -> Result<u8> {
+pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
     // Where the parent is the coordinator. Elsewhere the end of standard input says the same.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     let (tasks, task) = channel();
     let (sender, requests) = channel();
     let ending = Arc::new(Mutex::new(None));
     let ears = Ears { requests, ending: Arc::clone(&ending) };
+    if let Some(task) = &arguments.task {
+        // The receiver is here.
+        let _ = tasks.send(protocol::decode(task.as_bytes()));
+    }
+    let has_task = arguments.task.is_some();
     let listener = std::thread::Builder::new().name("scr-agent-in".into());
     listener
-        .spawn(move || listen(&tasks, sender, &ending))
+        .spawn(move || listen((!has_task).then_some(tasks), sender, &ending))
         .map_err(|error| Error::io("start", "a thread", &error))?;
     let Ok(task) = task.recv() else { return Ok(exit::SUCCESS) };
     let own = environment::all();
@@ -133,15 +140,21 @@ fn work(
 }
 
 /// Reads what the coordinator says. When it says nothing more it is gone, and so is the reason to be here.
-fn listen(tasks: &Sender<Result<Task>>, requests: Sender<Request>, ending: &Mutex<Option<Ender>>) {
+fn listen(
+    tasks: Option<Sender<Result<Task>>>,
+    requests: Sender<Request>,
+    ending: &Mutex<Option<Ender>>,
+) {
     let mut lines = std::io::stdin().lock().split(b'\n').map_while(std::io::Result::ok);
-    if let Some(line) = lines.next() {
-        // Nobody waits for a second task, or for requests that make no sense.
+    if let Some(tasks) = tasks
+        && let Some(line) = lines.next()
+    {
         let _ = tasks.send(protocol::decode(&line));
-        for line in lines {
-            if let Ok(request) = protocol::decode(&line) {
-                let _ = requests.send(request);
-            }
+    }
+    for line in lines {
+        // What makes no sense asks for nothing, and who has ended his work asks for nothing more.
+        if let Ok(request) = protocol::decode(&line) {
+            let _ = requests.send(request);
         }
     }
     drop(requests);

@@ -12,10 +12,10 @@ use crate::settings::Settings;
 use scr_core::clock::{Clock, SystemClock};
 use scr_core::config::Config;
 use scr_core::event::{Silent, Sink};
-use scr_core::exec::cache::{Cache, bases, job_directory};
+use scr_core::exec::cache::{Cache, job_directory};
 use scr_core::format::state::Phase;
 use scr_core::host::Host;
-use scr_core::id::{DatasetId, DatasetIdentity, DatasetName, NodeName};
+use scr_core::id::{DatasetId, DatasetIdentity, DatasetName, Epoch, NodeName};
 use scr_core::store::posix::Posix;
 use scr_core::store::{Access, Durability, Store, publish};
 use scr_core::{Error, Result};
@@ -75,12 +75,16 @@ pub(crate) struct Directory {
 /// A dataset of which a node has a part.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Cached {
+    /// The launch that wrote it.
+    pub(crate) epoch: Epoch,
     /// Its number.
     pub(crate) id: DatasetId,
     /// Its name.
     pub(crate) name: DatasetName,
     /// Its identity, in hexadecimal.
     pub(crate) identity: String,
+    /// Whether one can restart from it.
+    pub(crate) is_checkpoint: bool,
     /// Whether it must reach the prefix.
     pub(crate) is_output: bool,
     /// Whether the part says that the whole was complete.
@@ -132,12 +136,13 @@ pub(super) fn look(probe: &Probe, settings: &Settings) -> Result<Probed> {
     let (config, _) = settings.resolve()?;
     let host = host(settings, &config, Arc::new(Posix::new()), Arc::new(Silent));
     let control = job_directory(&config.control_base, &host, &config);
-    let caches = bases(&config).into_iter().map(|base| {
-        let directory = job_directory(base, &host, &config);
-        examine(base, &directory)
-    });
-    let directories = std::iter::once(examine(&config.control_base, &control)).chain(caches);
-    let directories: Vec<Directory> = directories.collect();
+    let cache = Cache::of(&host, &config, &host.job.node);
+    let mut directories = vec![examine(&config.control_base, &control, true)];
+    for position in 0..cache.stores() {
+        let base = cache.base(position);
+        let may_make = config.store_of(base).is_none_or(|store| store.may_make);
+        directories.push(examine(base, cache.root(position), may_make));
+    }
     let canary = match &probe.canary {
         Canary::Ignore => None,
         Canary::Expect(number) => {
@@ -154,11 +159,13 @@ pub(super) fn look(probe: &Probe, settings: &Settings) -> Result<Probed> {
     };
     let mut datasets: Vec<Cached> = Vec::new();
     // A part that cannot be read is not counted: whoever rebuilds it judges.
-    for (_, state) in Cache::of(&host, &config, &host.job.node).scan().unwrap_or_default().0 {
+    for (_, state) in cache.scan().unwrap_or_default().0 {
         datasets.push(Cached {
+            epoch: state.dataset.epoch,
             id: state.dataset.id,
             name: state.dataset.name,
             identity: state.dataset.identity.to_string(),
+            is_checkpoint: state.dataset.is_checkpoint,
             is_output: state.dataset.is_output,
             is_committed: state.phase == Phase::Committed,
         });
@@ -174,8 +181,12 @@ fn plant(control: &Path, number: &str) -> Result<()> {
 }
 
 /// Writes where `directory` is, or would be made, and takes it away again.
-fn examine(base: &Path, directory: &Path) -> Directory {
+fn examine(base: &Path, directory: &Path, may_make: bool) -> Directory {
     let is_there = |path: &&Path| store().metadata(path).is_ok();
+    if !may_make && !is_there(&base) {
+        let trouble = Some("there is no such directory, and MKDIR=0".to_string());
+        return Directory { path: base.to_path_buf(), trouble, free_bytes: 0, total_bytes: 0 };
+    }
     let there = directory.ancestors().find(is_there).unwrap_or(Path::new("/"));
     let trial = there.join(format!(".scr-probe.{}", std::process::id()));
     let written = store().open(&trial, Access::Create).and_then(|file| file.write_at(0, b"?"));
@@ -242,6 +253,34 @@ pub(crate) fn survey(
     survey.silent = nodes.iter().filter(|node| silent.contains(node)).cloned().collect();
     survey.remarks = agents.remarks();
     Ok(survey)
+}
+
+/// Asks all nodes that `usable` names. When none of them answers and their carrier has given up, `usable` is asked again:
+/// a job step that names a node which the manager has just taken away comes to nothing, for all of them.
+///
+/// # Errors
+/// As [`survey`].
+pub(crate) fn survey_usable(
+    reach: &dyn Reach,
+    usable: &dyn Fn() -> Vec<NodeName>,
+    probe: &Probe,
+    limit: Duration,
+) -> Result<Survey> {
+    const ATTEMPTS: u32 = 3;
+    const PAUSE: Duration = Duration::from_secs(2);
+    let clock = SystemClock::default();
+    let mut attempt = 1;
+    loop {
+        let start = clock.monotonic();
+        let found = survey(reach, &usable(), probe, limit)?;
+        let is_late = clock.monotonic().saturating_sub(start) >= limit;
+        let is_known = found.answers.len() + found.failed.len() > 0 || found.silent.is_empty();
+        if is_known || is_late || attempt == ATTEMPTS {
+            return Ok(found);
+        }
+        attempt += 1;
+        clock.sleep(PAUSE);
+    }
 }
 
 /// A number for a canary.

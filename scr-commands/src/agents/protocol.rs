@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What coordinator and agents say to each other: lines of JSON.
 //!
-//! The first line that an agent reads is its [`Task`], every later one a [`Request`]; all agents read the same. Every line
-//! that it writes is an [`Answer`] with the name of its node. Both ends are the same program, so the lines need no versions.
+//! An agent is started with its [`Task`] as an argument, or where that would be too long reads it in the first line. Every
+//! other line that it reads is a [`Request`]; all agents read the same. Every line that it writes is an [`Answer`] with the
+//! name of its node. Both ends are the same program, so the lines need no versions.
 
 use super::clean::{Clean, Cleaned};
 use super::probe::{Probe, Probed};

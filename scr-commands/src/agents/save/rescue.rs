@@ -6,7 +6,7 @@
 use super::{Save, Saved};
 use crate::agents::Agents;
 use crate::agents::network::{Member, Token, World};
-use crate::agents::probe::{Canary, Probe, Survey, survey};
+use crate::agents::probe::{Cached, Canary, Probe, Survey, survey_usable};
 use crate::agents::protocol::{Answer, Request, Task};
 use crate::output::{bytes, count, join};
 use crate::prefix::Prefix;
@@ -15,7 +15,7 @@ use crate::settings::Settings;
 use scr_core::clock::{Clock, SystemClock};
 use scr_core::event::Level;
 use scr_core::format::summary::PrefixState;
-use scr_core::id::NodeName;
+use scr_core::id::{DatasetId, Epoch, NodeName};
 use scr_core::{Context, Error, ErrorKind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -38,8 +38,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(crate) struct Rescue<'a> {
     /// The way to the nodes.
     pub(crate) reach: &'a dyn Reach,
-    /// Those that may still have something.
-    pub(crate) nodes: &'a [NodeName],
+    /// Those that may still have something, as far as is known when it is asked.
+    pub(crate) nodes: &'a dyn Fn() -> Vec<NodeName>,
     /// The job.
     pub(crate) settings: &'a Settings,
     /// How long a node may take to answer.
@@ -52,7 +52,7 @@ pub(crate) struct Rescue<'a> {
 
 impl std::fmt::Debug for Rescue<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rescue").field("nodes", &self.nodes).finish_non_exhaustive()
+        f.debug_struct("Rescue").field("reach", &self.reach).finish_non_exhaustive()
     }
 }
 
@@ -79,23 +79,24 @@ impl Rescued {
 /// [`ErrorKind::Refused`] when no node answers, another launch uses the prefix, or somebody has stopped us; [`ErrorKind::Communication`] when agents were lost again and again.
 pub(crate) fn rescue(rescue: &Rescue<'_>) -> Result<Rescued> {
     let flushed = rescue.flushed()?;
-    let mut nodes: Vec<NodeName> = rescue.nodes.to_vec();
     let mut missing = BTreeSet::new();
     for attempt in 1.. {
-        let found = rescue.ask(&nodes)?;
-        nodes.retain(|node| found.answers.contains_key(node));
+        let found = rescue.ask()?;
+        // In the order of the allocation: neighbours talk most.
+        let nodes = (rescue.nodes)().into_iter();
+        let nodes: Vec<_> = nodes.filter(|node| found.answers.contains_key(node)).collect();
         missing.extend(found.silent.iter().chain(found.failed.keys()).cloned());
         if nodes.is_empty() {
             return Err(none_left(&found));
         }
-        let cached = found.answers.values().flat_map(|probed| &probed.datasets);
-        if cached.into_iter().all(|one| flushed.contains(&one.identity)) {
+        let mut cached = found.answers.values().flat_map(|probed| &probed.datasets);
+        if !cached.any(|one| flushed.misses(one)) {
             return Ok(Rescued { datasets: Vec::new(), missing });
         }
         match rescue.attempt(&nodes) {
             Ok(mut datasets) => {
                 // Who looks after what is in the prefix already says nothing new.
-                datasets.retain(|one| !flushed.contains(&one.identity));
+                datasets.retain(|one| !flushed.identities.contains(&one.identity));
                 datasets.sort_by_key(|one| one.id);
                 return Ok(Rescued { datasets, missing });
             }
@@ -118,6 +119,22 @@ fn none_left(found: &Survey) -> Error {
     let reasons = reasons.join("\n");
     let reasons = if reasons.is_empty() { "none answers".to_string() } else { reasons };
     Error::new(ErrorKind::Refused, format!("no node can be reached: {reasons}"))
+}
+
+/// What is in the prefix.
+#[derive(Debug, Default)]
+struct Flushed {
+    identities: BTreeSet<String>,
+    /// The age of the newest checkpoint.
+    checkpoint: Option<(Epoch, DatasetId)>,
+}
+
+impl Flushed {
+    /// Whether a dataset of a cache would be of use there: checkpoints older than one that is there are not.
+    fn misses(&self, one: &Cached) -> bool {
+        let is_newer = one.is_checkpoint && Some((one.epoch, one.id)) > self.checkpoint;
+        !self.identities.contains(&one.identity) && (one.is_output || is_newer)
+    }
 }
 
 /// What is known while agents work.
@@ -148,19 +165,26 @@ impl Rescue<'_> {
         (self.say)(level, text);
     }
 
-    /// The identities of the datasets that are in the prefix.
-    fn flushed(&self) -> Result<BTreeSet<String>> {
+    /// What is in the prefix.
+    fn flushed(&self) -> Result<Flushed> {
         let (config, _) = self.settings.resolve()?;
         let prefix = Prefix::of(&config);
         let summaries = prefix.entries()?.into_iter().filter_map(|entry| entry.summary.ok()?);
-        let flushed = summaries.filter(|summary| summary.state == PrefixState::Flushed);
-        Ok(flushed.map(|summary| summary.dataset.identity.to_string()).collect())
+        let mut flushed = Flushed::default();
+        for summary in summaries.filter(|summary| summary.state == PrefixState::Flushed) {
+            let dataset = summary.dataset;
+            flushed.identities.insert(dataset.identity.to_string());
+            if dataset.is_checkpoint {
+                flushed.checkpoint = flushed.checkpoint.max(Some(dataset.age()));
+            }
+        }
+        Ok(flushed)
     }
 
-    fn ask(&self, nodes: &[NodeName]) -> Result<Survey> {
+    fn ask(&self) -> Result<Survey> {
         let settings = self.settings.clone().for_others();
         let probe = Probe { settings, canary: Canary::Ignore };
-        let found = survey(self.reach, nodes, &probe, self.limit)
+        let found = survey_usable(self.reach, self.nodes, &probe, self.limit)
             .context(|| "ask the nodes what they have")?;
         if !found.silent.is_empty() {
             self.say(Level::Warning, &format!("no answer from {}", join(&found.silent)));
@@ -176,7 +200,7 @@ impl Rescue<'_> {
         let task = Task::Save(Save { settings: self.settings.clone().for_others() });
         let mut agents = Agents::start(self.reach, nodes, &task)?;
         let members = self.gather(&mut agents, nodes)?;
-        self.say(Level::Note, &format!("{} saves", count(members.len() as u64, "node")));
+        self.say(Level::Note, &format!("{} at work", count(members.len() as u64, "node")));
         let silence_ms = SILENCE.as_millis() as u64;
         agents.tell(&Request::World(World { token: Token::draw(), members, silence_ms }))?;
         let mut work = Work { busy: nodes.iter().cloned().collect(), ..Work::default() };
@@ -212,7 +236,6 @@ impl Rescue<'_> {
                 _ => {}
             }
         }
-        // In the order of the allocation: neighbours talk most.
         let member = |node: &NodeName| {
             let addresses = doors.remove(node)?;
             Some(Member { node: node.clone(), addresses })
@@ -271,5 +294,42 @@ impl Rescue<'_> {
             return Err(Error::new(ErrorKind::Refused, text));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scr_core::id::DatasetName;
+
+    #[test]
+    fn only_what_the_prefix_could_use_is_missed() {
+        let cached = |epoch, id, is_checkpoint, is_output| Cached {
+            epoch: Epoch(epoch),
+            id: DatasetId(id),
+            name: DatasetName::new("d"),
+            identity: format!("{epoch}.{id}"),
+            is_checkpoint,
+            is_output,
+            is_committed: false,
+        };
+        let mut flushed = Flushed::default();
+        assert!(flushed.misses(&cached(1, 1, true, false)));
+        flushed.identities.insert("2.5".into());
+        flushed.checkpoint = Some((Epoch(2), DatasetId(5)));
+        // (epoch, id, checkpoint, output, missed)
+        let cases = [
+            (2, 5, true, false, false),
+            (2, 4, true, false, false),
+            (2, 4, true, true, true),
+            (2, 4, false, true, true),
+            (2, 6, true, false, true),
+            (1, 9, true, false, false),
+            (3, 3, true, false, true),
+        ];
+        for (epoch, id, is_checkpoint, is_output, expected) in cases {
+            let one = cached(epoch, id, is_checkpoint, is_output);
+            assert_eq!(flushed.misses(&one), expected, "{one:?}");
+        }
     }
 }

@@ -334,15 +334,20 @@ impl Site for Allocation {
 
     fn save(&mut self, prefix: &Prefix) -> Result<Saved> {
         let progress = self.progress(prefix)?;
-        let nodes: Vec<_> = self.answers.keys().cloned().collect();
-        if nodes.is_empty() || progress.cached.is_none() {
+        if self.answers.is_empty() || progress.cached.is_none() {
             return Ok(progress.only_in_cache().map_or(Saved::Nothing, |newest| {
                 Saved::Failed(newest, "no node is left that could be asked".into())
             }));
         }
+        // Asked again at each attempt: a node that was lost meanwhile must not be named to the manager.
+        let usable = || {
+            let down = self.manager.down().unwrap_or_default();
+            let is_usable = |node: &NodeName| !down.contains(node) && !self.excluded.contains(node);
+            self.manager.nodes().into_iter().filter(is_usable).collect()
+        };
         let rescued = rescue(&Rescue {
             reach: self.manager.reach(),
-            nodes: &nodes,
+            nodes: &usable,
             settings: &self.settings,
             limit: self.patience.answer,
             say: &|_, text| say_now(text),
