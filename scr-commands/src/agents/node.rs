@@ -128,7 +128,7 @@ fn work(
 ) -> Result<Option<Answer>> {
     match task {
         Task::Probe(task) => probe::look(&task, &task.settings.clone().on_node(own))
-            .map(|found| Some(Answer::Probed(found))),
+            .map(|found| Some(Answer::Probed(Box::new(found)))),
         Task::Watch(task) => {
             watch::watch(&task, &task.settings.clone().on_node(own), voice, ears).map(|()| None)
         }

@@ -242,7 +242,7 @@ pub(crate) fn survey(
         }
         match answer {
             Answer::Probed(probed) => {
-                survey.answers.insert(node, probed);
+                survey.answers.insert(node, *probed);
             }
             Answer::Failed(failure) => {
                 survey.failed.insert(node, failure.error());

@@ -61,7 +61,7 @@ pub(crate) enum Request {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
     /// How the node is.
-    Probed(Probed),
+    Probed(Box<Probed>),
     /// The heartbeat counters of the node.
     Beat(String),
     /// A signal went to so many processes.

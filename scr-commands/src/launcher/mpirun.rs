@@ -181,9 +181,8 @@ impl Mpirun {
 
     /// Options that make the ranks die at once with their step and share few cores in peace, unless the user chose.
     fn own_options(&self, place: Place<'_>) -> Vec<OsString> {
-        let scratch = match (self.flavour, place) {
-            (Flavour::OpenMpi, Place::Here { scratch, .. }) => scratch,
-            _ => return Vec::new(),
+        let (Flavour::OpenMpi, Place::Here { scratch, .. }) = (self.flavour, place) else {
+            return Vec::new();
         };
         let chosen = |name: &str| {
             let mut options = self.segments.iter().flat_map(|segment| &segment.options);

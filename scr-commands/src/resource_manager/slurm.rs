@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 /// How long Slurm's controller may take to answer: on a busy machine it takes seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The name of the steps that carry our agents.
 pub(crate) const AGENT_STEP: &str = "scr-agent";
