@@ -30,6 +30,40 @@ pub fn single_library() -> &'static Path {
     &PLACE
 }
 
+/// What starts ranks of the MPI that is tested: the kin of `MPICC`, or what `MPIRUN` names.
+pub fn launcher() -> OsString {
+    let mpicc = choice("MPICC", "mpicc").into_string().expect("MPICC is UTF-8");
+    choice("MPIRUN", &mpicc.replace("mpicc", "mpirun"))
+}
+
+/// Whether the MPI that is tested is the one that this machine calls `mpicc`; what others there are is then tested beside it.
+pub fn is_default_mpi() -> bool {
+    choice("MPICC", "mpicc") == "mpicc"
+}
+
+/// Debian's name for the compiler of MPICH, the second MPI.
+pub const MPICH_COMPILER: &str = "mpicc.mpich";
+/// Its launcher.
+pub const MPICH_LAUNCHER: &str = "mpiexec.mpich";
+
+/// The directory that holds libscr for MPICH, built once for this run of the tests; `None` where there is no MPICH.
+pub fn mpich_library() -> Option<&'static Path> {
+    static PLACE: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+        let is_there = |name: &str| Command::new(name).arg("--version").output().is_ok();
+        if !is_there(MPICH_COMPILER) || !is_there(MPICH_LAUNCHER) {
+            return None;
+        }
+        let target = target().join("mpich");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "-q", "--locked", "-p", "scr-capi", "--target-dir"]).arg(&target);
+        // It shall be there soon, not run fast.
+        cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0").env("CARGO_PROFILE_DEV_DEBUG", "0");
+        succeed(cargo.env("MPICC", MPICH_COMPILER).current_dir(root()));
+        Some(target.join("debug"))
+    });
+    PLACE.as_deref()
+}
+
 /// The command `scr`, built once for this run of the tests.
 pub fn scr() -> &'static Path {
     static EXE: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -104,7 +138,7 @@ pub const OPEN_MPI: [(&str, &str); 3] = [
 
 /// Whether ranks that are Python programs find each other by the MPI that is tested.
 pub fn has_mpi4py(python: &OsString) -> bool {
-    let mut job = Command::new(choice("MPIRUN", "mpirun"));
+    let mut job = Command::new(launcher());
     job.args(["-n", "2"]).arg(python).arg("-c");
     job.arg("from mpi4py import MPI; raise SystemExit(MPI.COMM_WORLD.size != 2)").envs(OPEN_MPI);
     job.output().is_ok_and(|output| output.status.success())
@@ -272,7 +306,7 @@ impl Program {
     /// The same, with another directory for all it writes.
     pub fn job_in(&self, place: &Path, ranks: usize) -> Command {
         let mut job = within_deadline();
-        job.arg(choice("MPIRUN", "mpirun")).args(["-n", &ranks.to_string()]);
+        job.arg(launcher()).args(["-n", &ranks.to_string()]);
         job.arg(&self.exe).envs(OPEN_MPI);
         self.settle(job, place)
     }

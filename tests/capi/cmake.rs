@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! CMake: the installed tree from outside of the source tree, and the source tree within another project.
 
-use crate::install::{install, install_of};
+use crate::install::install;
 use scr_tests::program::{Language, choice, library, root, succeed};
 use scr_tests::skip;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ const USE_FORTRAN: &str = "program p\n  use scr\n  implicit none\n  character(le
                            print '(a)', trim(version)\nend program p\n";
 
 /// A project that someone else has.
-struct Project {
+pub(crate) struct Project {
     place: tempfile::TempDir,
     mpicc: String,
 }
 
 impl Project {
     #[expect(clippy::disallowed_methods, reason = "source files for a compiler")]
-    fn new(mpicc: &str, cmake: &str) -> Self {
+    pub(crate) fn new(mpicc: &str, cmake: &str) -> Self {
         let place = tempfile::tempdir().expect("a directory");
         let write = |name: &str, text: &str| std::fs::write(place.path().join(name), text);
         write("use.c", USE_C).expect("writes");
@@ -41,14 +41,20 @@ impl Project {
         cmake
     }
 
-    fn build(&self) -> PathBuf {
+    /// Where its programs are.
+    pub(crate) fn build(&self) -> PathBuf {
         self.place.path().join("build")
+    }
+
+    /// Builds the project.
+    pub(crate) fn make(&self, options: &[String]) {
+        succeed(&mut self.configure(options));
+        succeed(Command::new("cmake").arg("--build").arg(self.build()));
     }
 
     /// Builds the project; each of its programs says the version of libscr.
     fn runs(&self, options: &[String], programs: &[&str]) {
-        succeed(&mut self.configure(options));
-        succeed(Command::new("cmake").arg("--build").arg(self.build()));
+        self.make(options);
         for program in programs {
             let output = succeed(&mut Command::new(self.build().join(program)));
             assert_eq!(String::from_utf8_lossy(&output.stdout), "v4.0.0\n", "{program}");
@@ -56,7 +62,8 @@ impl Project {
     }
 }
 
-fn has_cmake(test: &str) -> bool {
+/// Whether there is CMake; that there is none is noted.
+pub(crate) fn has_cmake(test: &str) -> bool {
     let is_there = Command::new("cmake").arg("--version").output().is_ok();
     if !is_there {
         skip(test, "no CMake");
@@ -68,8 +75,8 @@ fn mpicc() -> String {
     choice("MPICC", "mpicc").into_string().expect("UTF-8")
 }
 
-/// What `find_package` says, a program for each target, and the name of the test.
-fn finds(mpicc: &str, tree: &Path, package: &str) {
+/// Finds the package in an installed tree, and builds and runs a program for each of its targets.
+pub(crate) fn finds(mpicc: &str, tree: &Path, package: &str) {
     let has_fortran = Language::Fortran.is_there();
     let mut text = format!(
         "project(outside C)\nfind_package(MPI REQUIRED COMPONENTS C)\nfind_package({package} REQUIRED)\n\
@@ -115,30 +122,6 @@ fn cmake_finds_the_installed_tree_by_both_names() {
         let output = project.configure(&[prefix]).output().expect("cmake runs");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains("not accepted"), "{package}: {said}");
-    }
-}
-
-/// libscr for another MPI takes minutes to build: with `SCR_TEST_LONG=1` only.
-#[test]
-fn cmake_finds_the_installed_tree_under_mpich() {
-    const OTHER: &str = "mpicc.mpich";
-    if choice("SCR_TEST_LONG", "") != "1" || mpicc() != "mpicc" {
-        return;
-    }
-    if !has_cmake("cmake_finds_the_installed_tree_under_mpich") {
-        return;
-    }
-    if Command::new(OTHER).arg("--version").output().is_err() {
-        return skip("cmake_finds_the_installed_tree_under_mpich", "no mpicc.mpich");
-    }
-    let target = library().parent().expect("the target directory").join("mpich");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "-q", "--locked", "-p", "scr-capi", "--target-dir"]).arg(&target);
-    succeed(cargo.env("MPICC", OTHER).current_dir(root()));
-    let place = tempfile::tempdir().expect("a directory");
-    let tree = install_of(place.path(), &target.join("debug"));
-    for package in ["scr", "SCR 3"] {
-        finds(OTHER, &tree, package);
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! libscr as C and Fortran see it: the headers, the exported symbols, and programs built with `mpicc` and its kin and run.
 //!
-//! `MPICC` and `MPIRUN` name another MPI (with a target directory of its own); `SCR_BLESS=1` writes `include/scr.h`
+//! `MPICC`, and `MPIRUN` where its launcher has another kind of name, say which MPI is tested; `SCR_BLESS=1` writes `include/scr.h`
 //! anew. A program checks itself and says what was wrong; here only its exit status counts.
 
 mod calls;
@@ -10,6 +10,7 @@ mod fortran;
 mod header;
 mod install;
 mod log;
+mod mpich;
 mod parts;
 mod programs;
 mod sanitizers;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `scr verify` on what a real job left: three virtual nodes, two checkpoints in the caches and in the prefix.
 
-use scr_tests::program::scr;
-use scr_tests::program::{Program, choice, succeed};
+use scr_tests::program::{Program, launcher, scr, succeed};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -23,7 +22,7 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn new() -> Self {
         let heat = Program::compile("examples/c/heat2d.c");
-        let mut job = Command::new(choice("MPIRUN", "mpirun"));
+        let mut job = Command::new(launcher());
         job.args(["-n", &NODES.to_string(), "sh", "-c", ON_NODES])
             .current_dir(heat.place())
             .env("LD_LIBRARY_PATH", heat.place())

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One launch of an example: what it says, and its end, by itself or by SIGKILL. None of its processes outlives it.
+#![expect(clippy::disallowed_methods, reason = "tests look at files and processes from outside")]
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs::File;
@@ -24,7 +25,8 @@ fn is_checkpoint(line: &str) -> bool {
 }
 
 /// A launch that goes on.
-pub(crate) struct Launch {
+#[derive(Debug)]
+pub struct Launch {
     group: Pid,
     /// What all its processes, and no others, have in their environment.
     mark: String,
@@ -33,16 +35,91 @@ pub(crate) struct Launch {
 }
 
 /// How a launch ended.
-pub(crate) struct End {
+#[derive(Debug)]
+pub struct End {
     /// All that it printed.
-    pub(crate) said: String,
-    pub(crate) was_killed: bool,
-    pub(crate) is_success: bool,
+    pub said: String,
+    /// Whether it was killed on the way.
+    pub was_killed: bool,
+    /// Whether it says that all went well.
+    pub is_success: bool,
+}
+
+impl End {
+    /// The line with the result, of a run that ended well.
+    ///
+    /// # Panics
+    /// Where it did not, or there is none.
+    pub fn result(&self) -> &str {
+        assert!(self.is_success, "{}", self.said);
+        let line = self.said.lines().find(|line| line.contains(": final checksum "));
+        line.unwrap_or_else(|| panic!("no result:\n{}", self.said))
+    }
+
+    /// From which step the run says that it went on.
+    ///
+    /// # Panics
+    /// Where it says nothing of the kind.
+    pub fn restart_step(&self) -> u32 {
+        let line = self.said.lines().find(|line| line.contains(": restarted from "));
+        let line = line.unwrap_or_else(|| panic!("no restart:\n{}", self.said));
+        let step = line.split(" at step ").nth(1).and_then(|step| step.trim().parse().ok());
+        step.unwrap_or_else(|| panic!("no step in {line:?}"))
+    }
+}
+
+/// How a program is launched with its cache in a place, and rests for so many milliseconds after each step.
+pub type Run<'a> = &'a dyn Fn(&Path, u32) -> Command;
+
+/// Steps of each run.
+pub const STEPS: u32 = 12;
+/// Steps from one checkpoint to the next.
+pub const EVERY: u32 = 2;
+
+/// The run is killed after this many checkpoints, with most of it still to do.
+const CHECKPOINTS: usize = 2;
+
+/// What a run that is to be killed rests after each step, so that it is still there when it is killed.
+const REST_MS: u32 = 500;
+
+/// Runs a program undisturbed; then killed and once more, which must come to the same.
+///
+/// # Panics
+/// Where it does not.
+pub fn kill_and_go_on(run: Run<'_>) {
+    let launch = |place: &Path, rest_ms, kill_after| {
+        let mut command = run(place, rest_ms);
+        command.envs([
+            ("SCR_CACHE_BYPASS", "0"),
+            ("SCR_CACHE_SIZE", "2"),
+            ("SCR_COPY_TYPE", "SINGLE"),
+            ("SCR_JOB_ID", "4711"),
+        ]);
+        Launch::start(command, place).finish(kill_after)
+    };
+
+    let undisturbed = tempfile::tempdir().expect("a directory");
+    let whole = launch(undisturbed.path(), 0, None);
+    let expected = whole.result();
+    assert!(expected.ends_with(&format!(" {STEPS}")), "{expected}");
+    assert!(!whole.said.contains("restarted from"), "{}", whole.said);
+
+    let disturbed = tempfile::tempdir().expect("a directory");
+    let killed = launch(disturbed.path(), REST_MS, Some(CHECKPOINTS));
+    assert!(killed.was_killed, "it was to be killed:\n{}", killed.said);
+    assert!(!killed.said.contains("final checksum"), "it had ended before:\n{}", killed.said);
+
+    let again = launch(disturbed.path(), 0, None);
+    assert!(again.restart_step() >= EVERY * CHECKPOINTS as u32, "{}", again.said);
+    assert_eq!(again.result(), expected, "{}", again.said);
 }
 
 impl Launch {
     /// Starts `command`, which has its cache in `place`.
-    pub(crate) fn start(mut command: Command, place: &Path) -> Self {
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    pub fn start(mut command: Command, place: &Path) -> Self {
         // Killed launches leave files behind that they share; here they go with the directory.
         let scratch = place.join("tmp");
         std::fs::create_dir_all(&scratch).expect("a directory");
@@ -70,7 +147,10 @@ impl Launch {
     }
 
     /// Follows the launch to its end, or kills it once it has said that so many checkpoints are complete.
-    pub(crate) fn finish(self, kill_after: Option<usize>) -> End {
+    ///
+    /// # Panics
+    /// Where it does not end.
+    pub fn finish(self, kill_after: Option<usize>) -> End {
         let (mut said, mut checkpoints, mut was_killed) = (String::new(), 0, false);
         let deadline = Instant::now() + DEADLINE;
         let status = loop {
