@@ -269,6 +269,23 @@ fn a_dataset_stays_in_the_cache_until_its_flush_has_ended() {
 }
 
 #[test]
+fn what_stayed_for_its_flush_goes_when_that_has_ended() {
+    let stage = Stage::new(2).set("SCR_CACHE_SIZE", "1");
+    stage.run(
+        |_, _| {},
+        |session, rank, local| {
+            put(session, rank, local, "a", CHECKPOINT, 4);
+            put(session, rank, local, "b", CHECKPOINT, 4);
+            assert_eq!(cached(session), ["a", "b"]);
+            while is_flushing(session, "a") {
+                session.need_checkpoint().unwrap();
+            }
+            assert_eq!(cached(session), ["b"]);
+        },
+    );
+}
+
+#[test]
 fn who_needs_the_room_waits_for_the_flush() {
     let stage = Stage::new(2).set("SCR_CACHE_SIZE", "9");
     stage.run(
@@ -400,6 +417,7 @@ fn what_is_deleted_never_arrives_and_what_is_dropped_has_arrived() {
             assert!(is_flushing(session, "a") && !temporaries(shared).is_empty());
             session.delete("a").unwrap();
             assert_eq!((state(session, "a"), cached(session).len()), (None, 2));
+            assert_eq!(session.flushing.len(), 2, "nobody copies it any more");
             session.drop_dataset("b").unwrap();
             assert_eq!(state(session, "b"), None);
             assert!(is_flushing(session, "c"), "nobody waited for this one");
@@ -410,6 +428,10 @@ fn what_is_deleted_never_arrives_and_what_is_dropped_has_arrived() {
         },
     );
     assert!(!there(shared, "/prefix/a/0.0") && there(shared, "/prefix/b/0.0"));
+    assert_eq!(
+        stage.heard(EventKind::AsyncFlushFail),
+        ["flush of dataset 1 (a) given up: the application deletes it"]
+    );
     assert!(temporaries(shared).is_empty());
 }
 
