@@ -10,6 +10,7 @@ use crate::resource_manager::{Reach, ResourceManager, around, parse_node_list};
 use crate::settings::Settings;
 use scr_core::id::NodeName;
 use scr_core::{Error, ErrorKind, Result};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -20,6 +21,8 @@ pub(crate) struct Allocation {
     /// All its nodes, in its order.
     pub(crate) nodes: Vec<NodeName>,
     excluded: BTreeSet<NodeName>,
+    /// Whether it was said that the manager does not know which nodes are down.
+    is_told: Cell<bool>,
 }
 
 /// What stands behind the nodes.
@@ -56,7 +59,7 @@ impl Allocation {
             let nodes = here.bases.keys().cloned().collect();
             (Ground::Bare(Box::new(here)), nodes)
         };
-        Ok(Self { ground, nodes, excluded })
+        Ok(Self { ground, nodes, excluded, is_told: Cell::new(false) })
     }
 
     /// What it is, for messages.
@@ -89,6 +92,7 @@ impl Allocation {
                     reasons.extend(found.into_iter().map(|node| (node, reason.clone())));
                 }
                 // Who does not know which nodes are down finds out by asking them.
+                Err(error) if self.is_told.replace(true) => drop(error),
                 Err(error) => {
                     warn(command, &format!("which nodes are down is not known: {error:#}"));
                 }

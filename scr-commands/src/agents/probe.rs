@@ -109,16 +109,16 @@ impl Probed {
     }
 }
 
-/// What an agent stands on; `sink` is told what happens.
+/// What an agent stands on: `files` of this node and of the prefix; `sink` is told what happens.
 pub(super) fn host(
     settings: &Settings,
     config: &Config,
-    shared: Arc<dyn Store>,
+    files: Arc<dyn Store>,
     sink: Arc<dyn Sink>,
 ) -> Host {
     Host {
-        local: Arc::new(Posix::new()),
-        shared,
+        local: Arc::clone(&files),
+        shared: files,
         clock: Arc::new(SystemClock::default()),
         sink,
         job: settings.job(),

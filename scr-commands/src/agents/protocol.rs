@@ -74,7 +74,7 @@ pub(crate) enum Answer {
     Door(Vec<SocketAddr>),
     /// Something happened.
     Event(Event),
-    /// So many bytes are in the prefix so far.
+    /// So many bytes were written so far, to cache and prefix.
     Written(u64),
     /// What became of the datasets; the same on all nodes.
     Saved(Vec<Saved>),

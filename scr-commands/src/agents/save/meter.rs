@@ -16,13 +16,9 @@ pub(super) struct Metered {
 }
 
 impl Metered {
-    pub(super) fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, written_bytes: Arc::default() }
-    }
-
-    /// The count, which goes on.
-    pub(super) fn written_bytes(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.written_bytes)
+    /// Counts what is written to `inner` with what was written elsewhere.
+    pub(super) fn new(inner: Arc<dyn Store>, written_bytes: &Arc<AtomicU64>) -> Self {
+        Self { inner, written_bytes: Arc::clone(written_bytes) }
     }
 }
 
@@ -135,8 +131,8 @@ mod tests {
     #[test]
     fn what_is_written_is_counted_and_there() {
         let place = tempfile::tempdir().unwrap();
-        let store = Metered::new(Arc::new(Posix::new()));
-        let count = store.written_bytes();
+        let count = Arc::new(AtomicU64::new(0));
+        let store = Metered::new(Arc::new(Posix::new()), &count);
         let path = place.path().join("file");
         let file = store.open(&path, Access::Create).unwrap();
         file.write_at(0, b"abc").unwrap();

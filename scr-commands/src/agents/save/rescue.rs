@@ -25,8 +25,10 @@ use std::time::Duration;
 const ATTEMPTS: u32 = 4;
 /// After how long without a sign of life agents take each other for dead.
 const SILENCE: Duration = Duration::from_secs(20);
-/// How long those that are left may take to notice that another is gone, and to say so.
-const NOTICE: Duration = Duration::from_secs(30);
+/// How long after the first failure others may say theirs: they are told of it at once.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// How long after the first success others may say theirs.
+const AFTER_SUCCESS: Duration = Duration::from_secs(30);
 /// How often it is looked whether to stop.
 const POLL: Duration = Duration::from_millis(200);
 /// How often it is said how far the work is.
@@ -273,15 +275,17 @@ impl Rescue<'_> {
                 }
                 _ => {}
             }
-            // The others will not wait long for one that has failed, or for whom they wait after the last.
-            if deadline.is_none() && (!work.failures.is_empty() || work.saved.is_some()) {
-                deadline = Some(now + NOTICE);
+            // Of those that say nothing after the others, one is the cause.
+            if deadline.is_none() && !work.failures.is_empty() {
+                deadline = Some(now + AFTER_FAILURE);
+            } else if deadline.is_none() && work.saved.is_some() {
+                deadline = Some(now + AFTER_SUCCESS);
             }
             if now >= next_report {
                 next_report = now + REPORT;
                 let written: u64 = work.written_bytes.values().sum();
                 let rate = (written as f64 / now.as_secs_f64()) as u64;
-                let text = format!("saving: {} so far, {}/s", bytes(written), bytes(rate));
+                let text = format!("saving: {} written so far, {}/s", bytes(written), bytes(rate));
                 self.say(Level::Detail, &text);
             }
         }
