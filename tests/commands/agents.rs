@@ -89,7 +89,7 @@ impl Machine {
             let mut session = Session::init(comm, host, config).expect("a session");
             for (name, flags) in datasets {
                 let mut output = session.output(name, *flags).expect("an output");
-                let path = output.route(&format!("{name}/{rank}")).expect("a path");
+                let path = output.route(format!("{name}/{rank}")).expect("a path");
                 fs::write(path, content(name, rank)).expect("written");
                 // An output goes to the prefix at once, where it can: here it cannot.
                 let outcome = output.complete(true);
@@ -98,7 +98,9 @@ impl Machine {
             // A job that dies does not finalize.
             std::mem::forget(session);
         });
-        ended.into_iter().for_each(|rank| rank.expect("a rank"));
+        for rank in ended {
+            rank.expect("a rank");
+        }
     }
 
     /// A command of scr about this job.

@@ -73,7 +73,7 @@ pub(crate) enum Answer {
     /// Where the agent can be called.
     Door(Vec<SocketAddr>),
     /// Something happened.
-    Event(Event),
+    Event(Box<Event>),
     /// So many bytes were written so far, to cache and prefix.
     Written(u64),
     /// What became of the datasets; the same on all nodes.

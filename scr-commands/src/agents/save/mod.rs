@@ -70,7 +70,7 @@ impl Sink for Told {
     fn tell(&self, event: &Event) {
         if event.level <= Level::Note {
             // Nobody to hear it is found out elsewhere.
-            let _ = self.0.say(Answer::Event(event.clone()));
+            let _ = self.0.say(Answer::Event(Box::new(event.clone())));
         }
     }
 }
