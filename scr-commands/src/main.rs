@@ -128,7 +128,7 @@ fn command_line(mut words: Vec<OsString>) -> Vec<OsString> {
     let name = words.first().map(|word| files::name_of(Path::new(word))).unwrap_or_default();
     let Some(command) = name.strip_prefix("scr_") else { return words };
     let commands: Vec<OsString> = match command {
-        "mpirun" => vec!["run".into(), "mpirun".into()],
+        launcher @ ("mpirun" | "srun") => vec!["run".into(), launcher.into()],
         other => vec![other.replace('_', "-").into()],
     };
     words.splice(0..1, std::iter::once(OsString::from("scr")).chain(commands));
@@ -197,6 +197,7 @@ mod tests {
             ("scr run x", "scr run x"),
             ("/opt/bin/scr_run x", "scr run x"),
             ("scr_mpirun -n 4 x", "scr run mpirun -n 4 x"),
+            ("scr_srun -n 4 x", "scr run srun -n 4 x"),
             ("scr_index --list", "scr index --list"),
             ("scr_kill_node node1", "scr kill-node node1"),
             ("scr", "scr"),

@@ -52,9 +52,6 @@ fn entry(parameter: &Parameter) -> String {
     match parameter.status {
         Status::Active => {}
         Status::Commands => text.push_str("\nThe commands act on it, the library does not.\n"),
-        Status::NotYet(instead) => {
-            let _ = writeln!(text, "\n**Not acted on yet**: {instead}.");
-        }
         Status::Obsolete(why) => {
             let _ = writeln!(text, "\n**No effect**: {why}.");
         }

@@ -62,8 +62,6 @@ pub enum Status {
     Active,
     /// Commands act on it; the library takes it and does nothing.
     Commands,
-    /// Known and checked, but nothing acts on it yet: what happens instead. Another value than the default gives one warning.
-    NotYet(&'static str),
     /// Nothing will ever act on it: why. Another value than the default gives one warning.
     Obsolete(&'static str),
 }

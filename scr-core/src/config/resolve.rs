@@ -471,7 +471,7 @@ SCR_FETCH=0\nSCR_FETCH=1\nSCR_CONF_FILE=/x",
         Warning: u:6: SCR_CONF_FILE has no effect in a file; set it in the environment
         Warning: u:5: SCR_FETCH is set more than once; this one counts
         Warning: u:2: SCR_DEBUG on the line of SCR_FLUSH has no effect; give it a line of its own
-        Warning: u:3: CACHEDIR is not acted on yet: room is checked when a dataset is written
+        Warning: u:3: CACHEDIR has no effect: scr prerun looks for room on every node, and so does the library before each dataset
         ");
     }
 
@@ -521,14 +521,13 @@ SCR_FETCH=0\nSCR_FETCH=1\nSCR_CONF_FILE=/x",
                 .resolve()
                 .unwrap_or_else(|error| panic!("{error}"));
             let start = match parameter.status {
-                Status::NotYet(_) => "is not acted on yet",
                 Status::Obsolete(_) => "has no effect",
                 Status::Active | Status::Commands => "is not",
             };
             let start = format!("environment: {} {start}", parameter.name);
             let warned =
                 notices.iter().any(|n| n.level == Level::Warning && n.text.starts_with(&start));
-            let inert = matches!(parameter.status, Status::NotYet(_) | Status::Obsolete(_));
+            let inert = matches!(parameter.status, Status::Obsolete(_));
             assert_eq!(warned, inert, "{}: {}", parameter.name, told(&notices));
         }
     }

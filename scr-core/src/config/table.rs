@@ -3,7 +3,7 @@
 
 use super::parameter::{COUNT, Field, Kind, Origin, POSITIVE, Parameter, SECONDS, Section, Status};
 use Kind::{Bytes, Choice, Flag, Integer, Limit, Name, Number, Path, Text};
-use Status::{Active, Commands, NotYet, Obsolete};
+use Status::{Active, Commands, Obsolete};
 
 /// The names `SCR_COPY_TYPE` takes. `FILE` means: as the CKPT lines say.
 const COPY_TYPES: Kind = Choice(&["SINGLE", "PARTNER", "XOR", "RS", "FILE"]);
@@ -232,22 +232,28 @@ pub const SECTIONS: &[Section] = &[
         SCR_RUN_DIR: Path, none => Commands, Here;
         /// Marks the processes of one `scr run`. Set by it.
         SCR_RUN_ID: Text, none => Commands, Here;
+        /// Seconds that a node may take to answer whether it is there, before a launch and when it fell silent.
+        SCR_PROBE_SECONDS: SECONDS, "20" => Commands, Here;
+        /// Seconds that a node may show no sign of life during a launch before it is asked once more.
+        SCR_NODE_SILENCE_SECONDS: SECONDS, "20" => Commands, Here;
+        /// 1 puts a job whose allocation ends before its work is done back into the queue.
+        SCR_REQUEUE: Flag, "0" => Commands, Here;
         /// How many virtual nodes `scr run` makes of this machine. Default: 1.
         SCR_LOCAL_NODES: POSITIVE, none => Commands, Here;
         /// How many of them wait to replace one that fails.
         SCR_LOCAL_SPARES: COUNT, none => Commands, Here;
         /// The tests that tell a failed node.
-        SCR_NODE_TESTS: Text, none => NotYet("a node is judged by how its last launch ended"), Scr;
+        SCR_NODE_TESTS: Text, none => Obsolete("before each launch every node is asked for an answer and for its directories"), Scr;
         /// 1 ends a launch in which a node shows no sign of life for SCR_WATCHDOG_TIMEOUT seconds.
         SCR_WATCHDOG: Flag, "0" => Commands, Scr;
         /// Seconds without a sign of life of a node after which the watchdog ends a launch.
         SCR_WATCHDOG_TIMEOUT: COUNT, none => Commands, Scr;
         /// The same while a checkpoint is being flushed.
-        SCR_WATCHDOG_TIMEOUT_PFS: COUNT, none => NotYet("signs of life do not stop during a flush"), Scr;
+        SCR_WATCHDOG_TIMEOUT_PFS: COUNT, none => Obsolete("signs of life do not stop during a flush"), Scr;
         /// Free bytes wanted in the control directory of a node.
-        CNTLDIR: Path, none => NotYet("room is checked when a dataset is written"), Scr;
+        CNTLDIR: Path, none => Obsolete("scr prerun looks for room on every node, and so does the library before each dataset"), Scr;
         /// Free bytes wanted in the cache of a node.
-        CACHEDIR: Path, none => NotYet("room is checked when a dataset is written"), Scr;
+        CACHEDIR: Path, none => Obsolete("scr prerun looks for room on every node, and so does the library before each dataset"), Scr;
     },
     section! { "Left over"
         /// SCR: files that its interposer takes for checkpoints.
@@ -349,7 +355,8 @@ mod tests {
         NODE_TESTS WATCHDOG WATCHDOG_TIMEOUT WATCHDOG_TIMEOUT_PFS CHECKPOINT_PATTERN CHECKPOINT_PATTERN_TOKEN
         CHECKPOINT_DIR_PATTERN DB_ENABLE DB_DEBUG DB_HOST DB_USER DB_PASS DB_NAME";
 
-    const NEW_HERE: &str = "EXIT_SIGNALS RESTART_REQUIRED HEARTBEAT_SECONDS RELAUNCH_SECONDS HANG_SECONDS NODE TASK RUN_DIR RUN_ID LOCAL_NODES LOCAL_SPARES";
+    const NEW_HERE: &str = "EXIT_SIGNALS RESTART_REQUIRED HEARTBEAT_SECONDS RELAUNCH_SECONDS HANG_SECONDS NODE TASK RUN_DIR RUN_ID \
+                            PROBE_SECONDS NODE_SILENCE_SECONDS REQUEUE LOCAL_NODES LOCAL_SPARES";
 
     #[test]
     fn the_table_has_what_scr_has_and_what_is_new() {
@@ -363,24 +370,6 @@ mod tests {
         of_scr.extend(["CNTLDIR", "CACHEDIR"].map(str::to_string));
         assert_eq!(of(Origin::Scr), of_scr);
         assert_eq!(of(Origin::Here), listed(NEW_HERE));
-    }
-
-    #[test]
-    fn what_waits_for_its_code_is_known() {
-        const WAITING: [&str; 9] = [
-            "SCR_FLUSH_ASYNC",
-            "SCR_FLUSH_TYPE",
-            "SCR_FLUSH_POSTSTAGE",
-            "SCR_FLUSH_ASYNC_USLEEP",
-            "SCR_NODELIST",
-            "SCR_NODE_TESTS",
-            "SCR_WATCHDOG_TIMEOUT_PFS",
-            "CNTLDIR",
-            "CACHEDIR",
-        ];
-        for parameter in parameters().filter(|p| matches!(p.status, Status::NotYet(_))) {
-            assert!(WAITING.contains(&parameter.name), "{}", parameter.name);
-        }
     }
 
     #[test]

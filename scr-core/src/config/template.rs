@@ -47,9 +47,6 @@ fn push(file: &mut String, parameter: &Parameter) {
     match parameter.status {
         Status::Active => {}
         Status::Commands => text.push_str(" The commands act on it, the library does not."),
-        Status::NotYet(instead) => {
-            let _ = write!(text, " Not acted on yet: {instead}.");
-        }
         Status::Obsolete(why) => {
             let _ = write!(text, " No effect: {why}.");
         }

@@ -151,9 +151,6 @@ fn tell_status(parameter: &Parameter, source: &Source, report: &mut Report) {
     let name = parameter.name;
     match parameter.status {
         Status::Active | Status::Commands => {}
-        Status::NotYet(instead) => {
-            report.warn(source, format_args!("{name} is not acted on yet: {instead}"));
-        }
         Status::Obsolete(why) => report.warn(source, format_args!("{name} has no effect: {why}")),
     }
 }
