@@ -62,7 +62,7 @@ fn an_immediate_halt_ends_the_run_of_its_prefix_only() {
 
         let other = halt(place, &["--immediate", "../other"]);
         assert!(other.status.success());
-        assert!(log(&other).contains("no scr run on this machine uses"), "{}", log(&other));
+        assert!(log(&other).contains("nothing that could be ended uses"), "{}", log(&other));
         assert!(!place.processes().is_empty(), "the run of another prefix was ended");
 
         let ours = halt(place, &["-i"]);
