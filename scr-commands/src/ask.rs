@@ -6,9 +6,13 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use scr_core::{Error, ErrorKind, Result};
 use std::ffi::OsStr;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+
+/// What the variables begin with by which users choose what commands of Slurm show.
+const TASTES: [&str; 4] = ["SQUEUE_", "SINFO_", "SCONTROL_", "SLURM_TIME_FORMAT"];
 
 /// Runs a command to its end and returns what it printed.
 ///
@@ -20,6 +24,12 @@ pub(crate) fn ask<S: AsRef<OsStr>>(argv: &[S], limit: Duration) -> Result<String
     let failed = |error: std::io::Error| Error::io("start", program, &error);
     let mut command = Command::new(program);
     command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // What a user likes to see must not change what we read; and what a terminal sends to its processes is not for these.
+    let is_taste = |name: &&String| TASTES.iter().any(|taste| name.starts_with(taste));
+    crate::environment::all().keys().filter(is_taste).for_each(|name| {
+        command.env_remove(name);
+    });
+    command.process_group(0);
     crate::process::die_with_parent(&mut command);
     let mut child = command.spawn().map_err(failed)?;
     // The pipes are emptied meanwhile: who prints much must not wait for us.

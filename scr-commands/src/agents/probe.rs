@@ -94,13 +94,16 @@ pub(crate) struct Cached {
 impl Probed {
     /// Why the node cannot be used, if so.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let directory = |one: &Directory| {
-            one.trouble
-                .as_ref()
-                .map(|why| format!("{} cannot be written: {why}", one.path.display()))
-        };
         let prefix = self.prefix_trouble.as_ref().map(|why| format!("prefix: {why}"));
-        prefix.or_else(|| self.directories.iter().find_map(directory))
+        prefix.or_else(|| self.directory_trouble())
+    }
+
+    /// Which of the node's own directories cannot be written, if one cannot.
+    pub(crate) fn directory_trouble(&self) -> Option<String> {
+        self.directories.iter().find_map(|one| {
+            let why = one.trouble.as_ref()?;
+            Some(format!("{} cannot be written: {why}", one.path.display()))
+        })
     }
 
     /// The highest number of a dataset that was complete.

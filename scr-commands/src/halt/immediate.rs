@@ -46,8 +46,11 @@ fn end_steps(prefix: &Prefix) -> Result<bool> {
     };
     let steps = manager.all_steps()?;
     for step in &steps {
-        manager.end_step(step)?;
-        note(&format!("ended step {step}"));
+        match manager.end_step(step) {
+            Ok(()) => note(&format!("ended step {step}")),
+            // The others are to end all the same.
+            Err(error) => note(&format!("step {step}: {error:#}")),
+        }
     }
     Ok(!steps.is_empty())
 }

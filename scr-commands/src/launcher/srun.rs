@@ -25,6 +25,7 @@ const SHORT_ALONE: &str = "EHIKOQVXZhklsuv";
 
 /// Long options that stand alone; all others take the next word where they have no `=`.
 const LONG_ALONE: &[&str] = &[
+    "bcast",
     "compress",
     "contiguous",
     "disable-status",
@@ -112,6 +113,11 @@ impl Srun {
                     srun.excluded.extend(names.iter().map(|node| node.as_str().to_string()));
                     at = end;
                     continue;
+                }
+                ("w" | "nodelist" | "F" | "nodefile", _) => {
+                    let text = "scr run chooses the nodes of srun; leave out its -w and -F, and name \
+                                nodes not to be used in SCR_EXCLUDE_NODES";
+                    return Err(Error::new(ErrorKind::Misuse, text));
                 }
                 // Of `min-max` a launch can do with the first.
                 ("N" | "nodes", Some(range)) => {
@@ -220,7 +226,7 @@ mod tests {
             let srun = parse(line).unwrap();
             assert_eq!((srun.nodes(), srun.ranks()), (nodes, ranks), "{line}");
         }
-        for line in ["", "-N4", "-N x ./app", "-n 1 --label", "-x n[1- ./app"] {
+        for line in ["", "-N4", "-N x ./app", "-n 1 --label", "-x n[1- ./app", "-w n1 ./app"] {
             assert_eq!(parse(line).unwrap_err().kind(), ErrorKind::Misuse, "{line}");
         }
     }

@@ -33,7 +33,18 @@ impl Chain {
     }
 
     /// Asks the application to stop after its next checkpoint.
-    pub(super) fn ask_to_stop(prefix: &Prefix) -> Result<()> {
+    ///
+    /// A launch that runs is not ended because this fails; it is said.
+    pub(super) fn ask_to_stop(prefix: &Prefix) {
+        match Self::request(prefix) {
+            Ok(()) => say_now(
+                "the application is asked to stop after its next checkpoint, to be requeued",
+            ),
+            Err(error) => say_now(&format!("the application cannot be asked to stop: {error:#}")),
+        }
+    }
+
+    fn request(prefix: &Prefix) -> Result<()> {
         let mut request = prefix.halt()?.unwrap_or_default();
         if request.reason.is_none() {
             request.reason = Some(REASON.into());
@@ -42,9 +53,6 @@ impl Chain {
             }
             write_record(&prefix.record("halt"), &request)?;
         }
-        say_now(
-            "the application is asked to stop after its next checkpoint; then the job is requeued",
-        );
         Ok(())
     }
 
@@ -80,7 +88,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let prefix = Prefix::new(base.path());
         Chain::take_back(&prefix).unwrap();
-        Chain::ask_to_stop(&prefix).unwrap();
+        Chain::ask_to_stop(&prefix);
         assert!(is_ours(&prefix.halt().unwrap().unwrap()));
         Chain::take_back(&prefix).unwrap();
         assert_eq!(prefix.halt().unwrap(), None);
@@ -88,14 +96,14 @@ mod tests {
         let persons =
             HaltRequest { generation: 7, checkpoints_left: Some(3), ..HaltRequest::default() };
         write_record(&prefix.record("halt"), &persons).unwrap();
-        Chain::ask_to_stop(&prefix).unwrap();
+        Chain::ask_to_stop(&prefix);
         assert!(is_ours(&prefix.halt().unwrap().unwrap()));
         Chain::take_back(&prefix).unwrap();
         assert_eq!(prefix.halt().unwrap(), Some(persons.clone()));
 
         let persons = HaltRequest { reason: Some("upgrade".into()), ..persons };
         write_record(&prefix.record("halt"), &persons).unwrap();
-        Chain::ask_to_stop(&prefix).unwrap();
+        Chain::ask_to_stop(&prefix);
         Chain::take_back(&prefix).unwrap();
         assert_eq!(prefix.halt().unwrap(), Some(persons));
     }

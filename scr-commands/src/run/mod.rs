@@ -62,7 +62,11 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
     };
     let clock = SystemClock::default();
     let mut supervisor = Supervisor::new(arguments, &clock, launcher, manager)?;
-    let end = supervisor.drive()?;
+    let end = supervisor.drive().unwrap_or_else(|error| {
+        // Whatever went wrong: what is only in the caches is still saved.
+        complain("scr run", &error);
+        RunEnd { code: exit::of_error(error.kind()), is_success: false, has_more: false }
+    });
     supervisor.finish(end)
 }
 
@@ -256,7 +260,8 @@ impl<'a> Supervisor<'a> {
                     // Status 0 without the work done happens when a node was lost under it.
                     let code =
                         if status.is_success() { exit::UNAVAILABLE } else { status.exit_code() };
-                    return Ok(RunEnd { has_more: self.has_no_more_time(), ..stopped(code) });
+                    let has_more = reason == Reason::Halted && self.has_no_more_time();
+                    return Ok(RunEnd { has_more, ..stopped(code) });
                 }
                 Verdict::Relaunch => say_now(&format!("the application ended with {status}")),
             }
@@ -341,9 +346,9 @@ impl<'a> Supervisor<'a> {
         let takes = |signal: i32| {
             let is_notice = is_chain && Chain::is_notice(signal);
             if is_notice {
-                Chain::ask_to_stop(prefix)?;
+                Chain::ask_to_stop(prefix);
             }
-            Ok(is_notice)
+            is_notice
         };
         let (limits, clock, signals) = (self.limits, self.clock, &mut self.signals);
         let end = supervise(&mut *self.site, &launch, limits, clock, signals, &takes)?;
@@ -389,9 +394,12 @@ impl<'a> Supervisor<'a> {
         say_now(&format!("pausing {} s before the next launch", pause.as_secs_f64()));
         let end = self.clock.monotonic() + pause;
         loop {
-            if let Some(signal) = self.signals.pending().find(|signal| signals::means_stop(*signal))
-            {
-                return Some(signal);
+            for signal in self.signals.pending() {
+                if signals::means_stop(signal) {
+                    return Some(signal);
+                } else if self.chain.is_some() && Chain::is_notice(signal) {
+                    Chain::ask_to_stop(&self.prefix);
+                }
             }
             let left = end.saturating_sub(self.clock.monotonic());
             if left.is_zero() {
@@ -423,6 +431,7 @@ impl<'a> Supervisor<'a> {
     /// status.
     fn finish(&mut self, end: RunEnd) -> Result<u8> {
         let RunEnd { code, is_success, has_more } = end;
+        let mut is_saved = true;
         let keep = match self.site.save(&self.prefix) {
             Ok(Saved::Nothing) => false,
             Ok(Saved::Done(saved)) => {
@@ -435,10 +444,12 @@ impl<'a> Supervisor<'a> {
                 say_now(&format!(
                     "dataset {id} is only in the caches and could not be saved: {why}"
                 ));
+                is_saved = false;
                 true
             }
             Err(error) => {
                 say_now(&format!("nothing saved: {error:#}"));
+                is_saved = false;
                 !is_success
             }
         };
@@ -447,19 +458,23 @@ impl<'a> Supervisor<'a> {
             say_now(&text);
         }
         match self.chain {
-            Some(chain) if has_more => self.requeue(chain, code),
-            _ => Ok(code),
+            Some(chain) if has_more && is_saved => self.requeue(chain, code),
+            Some(_) => {
+                Chain::take_back(&self.prefix)?;
+                Ok(code)
+            }
+            None => Ok(code),
         }
     }
 
     /// Puts the job back into the queue, if this allocation brought its work forward.
     fn requeue(&self, chain: Chain, code: u8) -> Result<u8> {
+        Chain::take_back(&self.prefix)?;
         if !chain.has_progress(progress::flushed(&self.prefix)?) {
             say_now("not requeued: this allocation brought no new checkpoint to the prefix");
             return Ok(if code == exit::SUCCESS { exit::UNAVAILABLE } else { code });
         }
-        Chain::take_back(&self.prefix)?;
-        say_now("requeued: the work goes on in the next allocation");
+        say_now("putting the job back into the queue: the work goes on in the next allocation");
         self.site.requeue()?;
         Ok(exit::SUCCESS)
     }

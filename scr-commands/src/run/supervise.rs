@@ -16,6 +16,7 @@ use rustix::process::{Signal, WaitOptions, wait};
 use scr_core::Result;
 use scr_core::clock::Clock;
 use signal_hook::iterator::Signals;
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -64,6 +65,7 @@ struct Watch<'a> {
     deadline: Option<Duration>,
     force: Force,
     next_look: Duration,
+    told: BTreeSet<i32>,
     interrupted: Option<i32>,
 }
 
@@ -77,7 +79,7 @@ pub(crate) fn supervise(
     limits: Limits,
     clock: &dyn Clock,
     signals: &mut Signals,
-    takes: &dyn Fn(i32) -> Result<bool>,
+    takes: &dyn Fn(i32) -> bool,
 ) -> Result<StepEnd> {
     // A supervisor that was killed may have left ranks that still write to the caches.
     if !sweep(site.run_id(), clock) {
@@ -92,6 +94,7 @@ pub(crate) fn supervise(
         deadline: None,
         force: Force::None,
         next_look: Duration::ZERO,
+        told: BTreeSet::new(),
         interrupted: None,
     };
     let status = loop {
@@ -99,20 +102,23 @@ pub(crate) fn supervise(
             break status;
         }
         for signal in signals.pending() {
-            if !takes(signal)? {
-                watch.pass_on(signal)?;
+            // From here on no failure of ours may end a launch that runs: it is said, and looked at again.
+            if !takes(signal)
+                && let Err(error) = watch.pass_on(signal)
+            {
+                say_now(&format!("{} is not passed on: {error:#}", name(signal)));
             }
         }
         if clock.monotonic() >= watch.next_look {
-            watch.look()?;
+            watch.look();
         }
         if watch.deadline.is_some_and(|deadline| clock.monotonic() >= deadline) {
-            watch.force_end()?;
+            watch.force_end();
         }
         clock.sleep(POLL);
     };
     // A launcher may be faster than our looking: the cause is told all the same.
-    watch.look()?;
+    watch.look();
     let interrupted = watch.interrupted;
     Ok(StepEnd { launcher: status, aftermath: site.ended(clock)?, interrupted })
 }
@@ -167,29 +173,34 @@ impl Watch<'_> {
     }
 
     /// Looks for what cannot be waited for.
-    fn look(&mut self) -> Result<()> {
+    fn look(&mut self) {
         let now = self.clock.monotonic();
         self.next_look = now + LOOK;
-        let troubles = self.site.look(now)?;
+        let troubles = self.site.look(now).unwrap_or_else(|error| {
+            if self.told.insert(error.kind().code()) {
+                say_now(&format!("the launch cannot be looked after: {error:#}"));
+            }
+            Vec::new()
+        });
         // What follows the first trouble within moments is its consequence: launchers kill the other ranks.
         if self.deadline.is_none() && !troubles.is_empty() {
             self.deadline = Some(now + self.limits.after_death);
             say_now(&join(&troubles));
         }
-        Ok(())
     }
 
     /// Ends what did not end by itself: first the ranks, so that the launcher can tidy up, then everything.
-    fn force_end(&mut self) -> Result<()> {
+    fn force_end(&mut self) {
         if self.force == Force::None {
             say_now("the launch does not end by itself: killing its processes");
             self.force = Force::RanksKilled;
-            self.site.end_ranks()?;
+            if let Err(error) = self.site.end_ranks() {
+                say_now(&format!("its ranks cannot be ended, its launcher will be: {error:#}"));
+            }
         } else {
             self.force = Force::AllKilled;
             kill_all(&processes(self.site.run_id()));
         }
         self.deadline = Some(self.clock.monotonic() + self.limits.launcher);
-        Ok(())
     }
 }

@@ -109,11 +109,26 @@ impl Allocation {
         let mut down = self.manager.down()?;
         down.extend(self.excluded.iter().cloned());
         let asked: Vec<_> = self.nodes().into_iter().filter(|n| !down.contains(n)).collect();
-        let found = survey(self.manager.reach(), &asked, &self.probe(), self.patience.answer)?;
+        let (reach, probe, limit) = (self.manager.reach(), self.probe(), self.patience.answer);
+        let mut found = survey(reach, &asked, &probe, limit)?;
+        if !found.silent.is_empty() && !found.answers.is_empty() {
+            // A step that does not come up on one node may take others along, and a busy node may be slow: asked once more.
+            let again = survey(reach, &found.silent, &probe, limit)?;
+            found.answers.extend(again.answers);
+            found.failed.extend(again.failed);
+            found.silent = again.silent;
+        }
         for (node, error) in &found.failed {
             say_now(&format!("{node} cannot be used: {error:#}"));
         }
         self.answers = found.answers;
+        for (node, answer) in &self.answers {
+            // One node that cannot write is left out; a prefix that cannot be written is everybody's trouble.
+            if let Some(why) = answer.directory_trouble() {
+                say_now(&format!("{node} is left out: {why}"));
+                down.insert(node.clone());
+            }
+        }
         if self.answers.is_empty() && found.failed.is_empty() && !asked.is_empty() {
             // Then it is our asking that does not work, and no reason to call all nodes dead.
             say_now(&format!(
@@ -162,10 +177,12 @@ impl Allocation {
         }
         if watch.agents.is_over() && now >= watch.started + AGAIN {
             // Somebody ended them, or their step lost a node: what was heard before is still true.
-            let signs = std::mem::take(&mut watch.signs);
+            let (signs, second) =
+                (std::mem::take(&mut watch.signs), std::mem::take(&mut watch.second));
+            watch.started = now;
             self.start_watch(now);
             if let Some(watch) = &mut self.watch {
-                watch.signs = signs;
+                (watch.signs, watch.second) = (signs, second);
             }
             return Vec::new();
         }
@@ -208,10 +225,16 @@ impl Watch {
             say_now(&format!("no sign of life from {}; asking once more", join(&silent)));
             match Agents::start(manager.reach(), &silent, &Task::Probe(probe)) {
                 Ok(agents) => self.second.push(agents),
-                Err(error) => say_now(&format!("cannot ask: {error:#}")),
+                Err(error) => {
+                    say_now(&format!("cannot ask: {error:#}"));
+                    self.signs.trust(&silent, now);
+                }
             }
         }
-        self.signs.lost(now)
+        if !self.signs.has_doubts() {
+            self.second.clear();
+        }
+        self.signs.lost(now, patience.silence, now + patience.answer)
     }
 }
 
@@ -277,10 +300,12 @@ impl Site for Allocation {
         let mut troubles: Vec<String> =
             self.hear(now).iter().map(|node| format!("{node} lost: no sign of life")).collect();
         if now >= self.next_ask {
-            self.next_ask = now + ASK;
             self.note_launchers();
-            // No answer from the manager is no reason to end a launch that runs.
+            // No answer from the manager is no reason to end a launch that runs. One that is slow is asked less often.
+            let before = self.clock.monotonic();
             let down = self.manager.down().unwrap_or_default();
+            let after = self.clock.monotonic();
+            self.next_ask = after + ASK + 4 * after.saturating_sub(before);
             let lost = self.slots.iter().filter(|node| down.contains(node));
             troubles.extend(lost.map(|node| format!("{node} lost: {} says so", self.describe())));
         }
@@ -313,14 +338,26 @@ impl Site for Allocation {
     fn ended(&mut self, clock: &dyn Clock) -> Result<Aftermath> {
         self.watch = None;
         let deadline = clock.monotonic() + STEP_GRACE;
-        while self.end_steps()? > 0 && clock.monotonic() < deadline {
-            clock.sleep(Duration::from_millis(200));
+        // A manager that does not answer now must not keep us from launching again, nor from saving.
+        while clock.monotonic() < deadline {
+            match self.end_steps() {
+                Ok(0) => break,
+                Ok(_) => clock.sleep(Duration::from_millis(200)),
+                Err(error) => {
+                    say_now(&format!("whether steps are left is not known: {error:#}"));
+                    break;
+                }
+            }
         }
         if !sweep(&self.run_id, clock) {
             say_now("some processes of the launch cannot be killed");
         }
-        let down = self.ask_nodes()?;
-        let lost = self.slots.iter().filter(|node| down.contains(node)).cloned().collect();
+        let down = self.ask_nodes().unwrap_or_else(|error| {
+            say_now(&format!("which nodes are left is not known: {error:#}"));
+            BTreeSet::new()
+        });
+        let is_lost = |node: &&NodeName| down.contains(*node) && !self.answers.contains_key(*node);
+        let lost = self.slots.iter().filter(is_lost).cloned().collect();
         Ok(Aftermath { ranks: Vec::new(), lost })
     }
 
@@ -334,10 +371,9 @@ impl Site for Allocation {
 
     fn save(&mut self, prefix: &Prefix) -> Result<Saved> {
         let progress = self.progress(prefix)?;
-        if self.answers.is_empty() || progress.cached.is_none() {
-            return Ok(progress.only_in_cache().map_or(Saved::Nothing, |newest| {
-                Saved::Failed(newest, "no node is left that could be asked".into())
-            }));
+        // Where nobody has answered, nobody knows that there is nothing to save.
+        if !self.answers.is_empty() && progress.cached.is_none() {
+            return Ok(Saved::Nothing);
         }
         // Asked again at each attempt: a node that was lost meanwhile must not be named to the manager.
         let usable = || {
@@ -349,7 +385,8 @@ impl Site for Allocation {
             reach: self.manager.reach(),
             nodes: &usable,
             settings: &self.settings,
-            limit: self.patience.answer,
+            // Nothing is gained by haste here.
+            limit: self.patience.answer.max(Duration::from_mins(2)),
             say: &|_, text| say_now(text),
             is_stopped: &|| false,
         })?;
