@@ -47,7 +47,9 @@ impl Signs {
 
     /// Takes the doubt in these nodes back: they could not be asked.
     pub(super) fn trust(&mut self, nodes: &[NodeName], now: Duration) {
-        nodes.iter().for_each(|node| self.hear(node, now));
+        for node in nodes {
+            self.hear(node, now);
+        }
     }
 
     /// The doubted nodes whose time is up: each is told once. While no node at all was heard within `limit` it is our hearing
