@@ -5,14 +5,16 @@ use crate::agents::save::{Rescue, Rescued, rescue};
 use crate::allocation::Allocation;
 use crate::exit;
 use crate::log::{Entry, Log};
-use crate::output::{bytes, count, join, note, print, print_json, progress, warn};
+use crate::output::{bytes, count, note, print, print_json, progress, warn};
 use crate::prefix::Prefix;
+use crate::resource_manager::compress;
 use crate::settings::Settings;
 use scr_core::clock::{Clock, SystemClock};
 use scr_core::event::Level;
+use scr_core::format::lease::{Lease, LeaseState};
 use scr_core::format::summary::Summary;
 use scr_core::id::NodeName;
-use scr_core::{Error, Result};
+use scr_core::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +72,8 @@ struct Report {
     /// Nodes that were not asked, and why.
     down: BTreeMap<NodeName, String>,
     summaries: Vec<Summary>,
+    /// All nodes, in their order.
+    nodes: Vec<NodeName>,
 }
 
 /// Saves what can be saved.
@@ -79,6 +83,11 @@ pub(crate) fn main(command: &'static str, arguments: &Arguments) -> Result<u8> {
     for notice in notices.iter().filter(|notice| notice.level <= Level::Warning) {
         warn(command, &notice.text);
     }
+    if !config.enable {
+        note("SCR_ENABLE=0: nothing to save");
+        return Ok(exit::SUCCESS);
+    }
+    refuse_while_running(&Prefix::of(&config), &SystemClock::default())?;
     let allocation = Allocation::find(&settings, &arguments.cache)?;
     let down = allocation.down(command, &BTreeSet::new());
     if arguments.verbose {
@@ -115,13 +124,41 @@ pub(crate) fn main(command: &'static str, arguments: &Arguments) -> Result<u8> {
     }
     let entries = prefix.entries()?.into_iter();
     let summaries = entries.filter_map(|entry| entry.summary.ok()?).collect();
-    let report = Report { prefix: config.prefix, rescued, down, summaries };
+    let report =
+        Report { prefix: config.prefix, rescued, down, summaries, nodes: allocation.nodes };
     if arguments.json {
         print_json(&report.json())?;
     } else {
         print(&report.text())?;
     }
     Ok(if report.rescued.lost().next().is_some() { exit::DATA } else { exit::SUCCESS })
+}
+
+/// Refuses to work beside a launch that lives. One of another job is refused by the library in any case; one of this job
+/// would lose its hold of the prefix, for a job's next launch is known to come after its last.
+fn refuse_while_running(prefix: &Prefix, clock: &dyn Clock) -> Result<()> {
+    /// A beat may be late on a busy machine.
+    const PERIODS: u32 = 3;
+    const LONGEST: Duration = Duration::from_secs(30);
+    let held = || Ok(prefix.lease()?.filter(|lease| lease.state == LeaseState::Held));
+    // A lease that cannot be read is nobody's.
+    let Some(before) = held().unwrap_or_default() else { return Ok(()) };
+    let period = Duration::from_millis(before.period_ms);
+    clock.sleep((period * PERIODS).min(LONGEST));
+    let is_alive = |now: &Lease| (now.epoch, now.heartbeat) != (before.epoch, before.heartbeat);
+    match held() {
+        Ok(Some(now)) if is_alive(&now) => {
+            let text = format!(
+                "a launch of job {} (node {}) is at work in {}: its heartbeat moves; scr halt stops it cleanly",
+                now.job_id,
+                now.node,
+                prefix.root().display()
+            );
+            Err(Error::new(ErrorKind::Refused, text))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Notes the first request to stop; the second has the effect it always has.
@@ -163,9 +200,10 @@ impl Report {
         if self.rescued.datasets.is_empty() {
             text.push_str("nothing to save: what is in the caches is in the prefix too\n");
         }
-        if !self.rescued.missing.is_empty() {
-            let missing: Vec<_> = self.rescued.missing.iter().collect();
-            let _ = writeln!(text, "not asked, for they did not answer: {}", join(&missing));
+        let missing = self.nodes.iter().filter(|node| self.rescued.missing.contains(*node));
+        let missing = compress(missing);
+        if !missing.is_empty() {
+            let _ = writeln!(text, "no answer from {missing}");
         }
         text
     }

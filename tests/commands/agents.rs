@@ -58,15 +58,30 @@ impl Machine {
 
     /// Writes datasets into the caches, each rank a file; nothing goes to the prefix.
     fn write(&self, copy_type: &str, datasets: &[(&str, Flags)]) {
+        self.launch(copy_type, false, &|session, rank| {
+            for (name, flags) in datasets {
+                let mut output = session.output(name, *flags).expect("an output");
+                let path = output.route(format!("{name}/{rank}")).expect("a path");
+                fs::write(path, content(name, rank)).expect("written");
+                let outcome = output.complete(true);
+                assert!(matches!(outcome, Ok(Outcome::Committed)), "{name}: {outcome:?}");
+            }
+        });
+    }
+
+    /// Runs `body` on a rank for each node, and dies without a word.
+    fn launch(&self, copy_type: &str, beats: bool, body: &(dyn Fn(&mut Session, usize) + Sync)) {
         let world = World::new(self.nodes, Scheduler::Free);
         let ended = world.run(|comm| {
             let rank = comm.rank();
             let mut layers = Layers::new(self.prefix(), []);
             let lines = format!(
                 "SCR_CACHE_BYPASS=0\nSCR_FLUSH=0\nSCR_CACHE_SIZE=3\nSCR_COPY_TYPE={copy_type}\n\
-                 SCR_PREFIX={}\nSCR_CACHE_BASE={1}\nSCR_CNTL_BASE={1}\n",
+                 SCR_HEARTBEAT_SECONDS={2}\nSCR_PREFIX={0}\nSCR_CACHE_BASE={1}\nSCR_CNTL_BASE={1}\n",
                 self.prefix().display(),
-                self.node(rank).display()
+                self.node(rank).display(),
+                // Who may still be alive is watched for a few of these.
+                if beats { 0.5 } else { 0.1 }
             );
             layers.set_user_file(Path::new("/test"), &lines);
             let (config, _) = layers.resolve().expect("a configuration");
@@ -84,19 +99,16 @@ impl Machine {
                 },
                 random: scr_core::host::random,
                 directory: self.prefix(),
-                background: false,
+                background: beats,
             };
             let mut session = Session::init(comm, host, config).expect("a session");
-            for (name, flags) in datasets {
-                let mut output = session.output(name, *flags).expect("an output");
-                let path = output.route(format!("{name}/{rank}")).expect("a path");
-                fs::write(path, content(name, rank)).expect("written");
-                // An output goes to the prefix at once, where it can: here it cannot.
-                let outcome = output.complete(true);
-                assert!(matches!(outcome, Ok(Outcome::Committed)), "{name}: {outcome:?}");
-            }
+            body(&mut session, rank);
             // A job that dies does not finalize.
-            std::mem::forget(session);
+            if beats {
+                drop(session);
+            } else {
+                std::mem::forget(session);
+            }
         });
         for rank in ended {
             rank.expect("a rank");
@@ -298,6 +310,34 @@ fn the_canary_tells_a_node_that_was_started_anew() {
         assert!(told.starts_with(&format!(r#"{{"node":"n{node}","probed""#)), "{told}");
         assert!(told.contains(&format!(r#""canary":{is_there}"#)), "{told}");
     }
+}
+
+#[test]
+fn nothing_is_taken_from_a_launch_that_lives() {
+    let machine = Machine::new(1);
+    let (done, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            machine.launch("SINGLE", true, &|session, _| {
+                let mut output = session.output("ckpt.1", CHECKPOINT).expect("an output");
+                fs::write(output.route("ckpt.1/0").expect("a path"), content("ckpt.1", 0))
+                    .expect("written");
+                output.complete(true).expect("complete");
+                // Its heartbeat goes on until the test is done.
+                let _ = wait.lock().expect("alone").recv();
+            });
+        });
+        let lease = machine.prefix().join(".scr/lease");
+        let start = Instant::now();
+        while !lease.exists() {
+            assert!(start.elapsed() < PATIENCE, "no launch");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let told = machine.scr_on(&["scavenge"], &[0]);
+        drop(done);
+        expect(&told, 69, "its heartbeat moves");
+    });
 }
 
 /// The settings that a coordinator sends.

@@ -10,7 +10,7 @@ use crate::agents::probe::{Cached, Canary, Probe, Survey, survey_usable};
 use crate::agents::protocol::{Answer, Request, Task};
 use crate::output::{bytes, count, join};
 use crate::prefix::Prefix;
-use crate::resource_manager::Reach;
+use crate::resource_manager::{Reach, compress};
 use crate::settings::Settings;
 use scr_core::clock::{Clock, SystemClock};
 use scr_core::event::Level;
@@ -189,7 +189,7 @@ impl Rescue<'_> {
         let found = survey_usable(self.reach, self.nodes, &probe, self.limit)
             .context(|| "ask the nodes what they have")?;
         if !found.silent.is_empty() {
-            self.say(Level::Warning, &format!("no answer from {}", join(&found.silent)));
+            self.say(Level::Warning, &format!("no answer from {}", compress(&found.silent)));
         }
         for (node, error) in &found.failed {
             self.say(Level::Warning, &format!("{node} cannot take part: {error:#}"));
