@@ -2,7 +2,8 @@
 //! Signals that ask the job to stop (`SCR_EXIT_SIGNALS`): the handler sets a flag, and `SCR_Should_exit` tells it.
 //!
 //! The first signal of a kind does no more than that. Another one, and one after `SCR_Finalize`, does what it did before
-//! there was a handler, so that a program that does not ask can still be ended.
+//! there was a handler, so that a program that does not ask can still be ended. But a signal to all ranks comes to some of
+//! them later than others: in a job that it has stopped, the first one stays harmless to the end.
 
 use scr_core::{Error, ErrorKind, Result};
 use signal_hook::SigId;
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) struct Signals {
     flags: Vec<Arc<AtomicBool>>,
     installed: Vec<SigId>,
-    /// Set by the first signal of any kind.
+    /// Set by the first signal of any kind, and on all ranks once one of them has asked.
     stop: Arc<AtomicBool>,
 }
 
@@ -45,9 +46,11 @@ impl Signals {
         Ok(self.stop.clone())
     }
 
-    /// From here on signals do what they did before.
+    /// From here on signals do what they did before, unless one has stopped the job and may still be on its way to here.
     pub(crate) fn let_go(&self) {
-        self.flags.iter().for_each(|came| came.store(true, Ordering::Relaxed));
+        if !self.stop.load(Ordering::Relaxed) {
+            self.flags.iter().for_each(|came| came.store(true, Ordering::Relaxed));
+        }
     }
 }
 

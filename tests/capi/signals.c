@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * SCR_EXIT_SIGNALS=USR1: a signal that one rank receives stops all, and kills nobody; `signals again` and `signals after`
- * must be killed by it.
+ * SCR_EXIT_SIGNALS=USR1: a signal that one rank receives stops all, and kills nobody, also if the others receive it only
+ * after SCR_Finalize (`signals late`); `signals again` and `signals after` must be killed by it.
  */
 #include "check.h"
 #include <signal.h>
@@ -37,7 +37,8 @@ int main(int argc, char **argv)
         asks(1);
         ANSWERS(SCR_SUCCESS, SCR_Finalize());
     }
-    if (strcmp(what, "after") == 0) {
+    /* On its way to the other ranks it may be late. */
+    if (strcmp(what, "after") == 0 || (strcmp(what, "late") == 0 && rank != size - 1)) {
         raise(SIGUSR1);
     }
 #ifndef WITHOUT_MPI

@@ -53,8 +53,11 @@ fn a_signal_stops_the_job_and_the_second_one_kills() {
     for word in ["again", "after"] {
         assert_eq!(run(word).signal(), Some(rustix::process::Signal::USR1.as_raw()), "{word}");
     }
-    // Of two ranks one receives it.
-    succeed(Program::compile(source).job(2).env("SCR_EXIT_SIGNALS", "USR1"));
+    // Of two ranks one receives it, or one of them late.
+    let together = Program::compile(source);
+    for word in ["once", "late"] {
+        succeed(together.job(2).env("SCR_EXIT_SIGNALS", "USR1").arg(word));
+    }
 }
 
 /// The commands have no MPI at all.

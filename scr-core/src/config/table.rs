@@ -169,8 +169,9 @@ pub const SECTIONS: &[Section] = &[
         /// 1: the library itself ends the processes at a halt condition.
         SCR_HALT_EXIT: Flag, "0" => Active, Scr;
         /// Signals after which the job should stop, such as `TERM,USR1`. The first one of a kind is told by SCR_Should_exit and
-        /// SCR_Need_checkpoint on all ranks, whichever of them received it; another one, and one after SCR_Finalize, does
-        /// what it always did. Default: none, and no handler is installed.
+        /// SCR_Need_checkpoint on all ranks, whichever of them received it; another one to the same rank does what it always
+        /// did, and so does one after SCR_Finalize of a job that none has stopped. Default: none, and no handler is
+        /// installed.
         SCR_EXIT_SIGNALS: Kind::Signals, none => Active, Here;
         /// When the allocation ends, in seconds since 1970. Default: what the resource manager says.
         SCR_END_TIME: Integer { min: 0, max: i64::MAX }, none => Active, Scr;

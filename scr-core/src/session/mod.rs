@@ -208,7 +208,7 @@ impl Session {
     }
 
     /// Watches a flag that is set from outside, by a handler of signals perhaps: once it is set on any rank, the job should
-    /// stop.
+    /// stop, and those that ask set it on all ranks.
     ///
     /// # Collective
     /// On all ranks or none, before any of them asks.
@@ -219,9 +219,13 @@ impl Session {
     /// The halt condition that holds, on rank 0; `None` elsewhere. A request that cannot be read stops nobody.
     fn halt_reason(&mut self) -> Result<Option<halt::Reason>> {
         if let Some(flag) = &self.stop {
+            let flag = flag.clone();
             let is_set = self.any(flag.load(Ordering::Relaxed));
-            if self.leave(is_set)? && self.job.is_first() {
-                return Ok(Some(halt::Reason::Signal));
+            if self.leave(is_set)? {
+                flag.store(true, Ordering::Relaxed);
+                if self.job.is_first() {
+                    return Ok(Some(halt::Reason::Signal));
+                }
             }
         }
         if !self.job.is_first() {
