@@ -25,7 +25,9 @@ class Job:
 
     def __init__(self, place):
         self.place = place
-        self.env = {key: value for key, value in os.environ.items() if not key.startswith("SCR_")}
+        # Without a buffer Python writes a line and its end apart, and those of two ranks mix.
+        foreign = ("SCR_", "PYTHONUNBUFFERED")
+        self.env = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
         self.env.update(
             SCR_CACHE_BASE=str(place / "cache"),
             SCR_CNTL_BASE=str(place / "cache"),
