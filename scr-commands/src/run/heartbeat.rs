@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Heartbeats: a counter per node that the library moves while its processes live.
+//! Heartbeats: a counter per node that the library moves while its processes live, and one that moves with its calls.
 //!
-//! Only a counter that has moved once is watched: a program without the library has none.
+//! Only a counter that has moved once is watched: a program without the library has none. The second one is what tells a
+//! rank that hangs from one that works: but only the user knows how long work may take, so it is watched for as long as
+//! the user says, or not at all.
 
 use crate::files::{list, list_deep, optional, store};
-use crate::output::say_now;
+use crate::output::{join, say_now};
 use scr_core::Result;
 use scr_core::id::NodeName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-/// What was last seen of one node.
+/// When something was last seen to move.
 #[derive(Clone, Debug)]
 struct Seen {
     counters: Vec<u8>,
@@ -19,34 +21,73 @@ struct Seen {
     has_moved: bool,
 }
 
+impl Seen {
+    fn observe(&mut self, counters: &[u8], now: Duration) {
+        if self.counters != counters {
+            *self = Self { counters: counters.to_vec(), since: now, has_moved: true };
+        }
+    }
+
+    fn is_still(&self, now: Duration, limit: Duration) -> bool {
+        self.has_moved && now.saturating_sub(self.since) >= limit
+    }
+}
+
+/// What stands after the first blank of each line: the counters of calls. There is none while a launch has not begun.
+fn calls(counters: &[u8]) -> Vec<u8> {
+    let lines = counters.split(|&byte| byte == b'\n');
+    let second = lines.filter_map(|line| line.split(|&byte| byte == b' ').nth(1));
+    second.flat_map(|number| [number, b" "].concat()).collect()
+}
+
+/// Whether one of these counters says that the application waits in a call: it is odd.
+fn is_within_a_call(calls: &[u8]) -> bool {
+    let mut numbers = calls.split(|&byte| byte == b' ').filter_map(|number| number.last());
+    numbers.any(|digit| digit % 2 == 1)
+}
+
 /// When the counter of each node last moved. Pure: time and counters come from outside.
 #[derive(Clone, Debug, Default)]
 struct Heartbeats {
     nodes: BTreeMap<NodeName, Seen>,
+    calls: BTreeMap<NodeName, Seen>,
 }
 
 impl Heartbeats {
     /// Takes what a node's counters say at time `now`.
     fn observe(&mut self, node: &NodeName, counters: &[u8], now: Duration) {
-        let seen = self.nodes.entry(node.clone()).or_insert_with(|| Seen {
-            counters: counters.to_vec(),
-            since: now,
-            has_moved: false,
-        });
-        if seen.counters != counters {
-            *seen = Seen { counters: counters.to_vec(), since: now, has_moved: true };
+        let calls = calls(counters);
+        for (seen, counters) in [(&mut self.nodes, counters), (&mut self.calls, &calls)] {
+            let first = || Seen { counters: counters.to_vec(), since: now, has_moved: false };
+            seen.entry(node.clone()).or_insert_with(first).observe(counters, now);
         }
     }
 
     /// The nodes whose counter moved once and then not for `limit`.
     fn silent(&self, now: Duration, limit: Duration) -> Vec<NodeName> {
-        let is_silent = |seen: &Seen| seen.has_moved && now.saturating_sub(seen.since) >= limit;
-        self.nodes
-            .iter()
-            .filter(|(_, seen)| is_silent(seen))
-            .map(|(node, _)| node.clone())
-            .collect()
+        let silent = self.nodes.iter().filter(|(_, seen)| seen.is_still(now, limit));
+        silent.map(|(node, _)| node.clone()).collect()
     }
+
+    /// The nodes where the application made calls, and then none for as long as it may.
+    fn idle(&self, now: Duration, limits: &CallLimits) -> Vec<NodeName> {
+        let is_idle = |seen: &Seen| {
+            let is_within = is_within_a_call(&seen.counters);
+            let limit = if is_within { limits.within } else { limits.between };
+            limit.is_some_and(|limit| seen.is_still(now, limit))
+        };
+        let idle = self.calls.iter().filter(|(_, seen)| is_idle(seen));
+        idle.map(|(node, _)| node.clone()).collect()
+    }
+}
+
+/// How long an application may take; `None` is as long as it likes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CallLimits {
+    /// Between two calls of the library (`SCR_WATCHDOG_TIMEOUT`, where it is set).
+    pub(crate) between: Option<Duration>,
+    /// In one of them, which copies to the prefix perhaps (`SCR_WATCHDOG_TIMEOUT_PFS`, else the same).
+    pub(crate) within: Option<Duration>,
 }
 
 /// How often heartbeats are read.
@@ -58,6 +99,7 @@ pub(crate) struct Listener {
     beats: Heartbeats,
     /// How long a node may be silent before that is said.
     silence: Duration,
+    limits: CallLimits,
     /// Whether a node that is silent for so long is taken for hung (`SCR_WATCHDOG`).
     is_trouble: bool,
     told: BTreeSet<NodeName>,
@@ -66,14 +108,14 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// A listener who has heard nothing yet.
-    pub(crate) fn new(silence: Duration, is_trouble: bool) -> Self {
+    pub(crate) fn new(silence: Duration, limits: CallLimits, is_trouble: bool) -> Self {
         let (beats, told) = (Heartbeats::default(), BTreeSet::new());
-        Self { beats, silence, is_trouble, told, next: Duration::ZERO }
+        Self { beats, silence, limits, is_trouble, told, next: Duration::ZERO }
     }
 
     /// Forgets the last launch.
     pub(crate) fn forget(&mut self) {
-        *self = Self::new(self.silence, self.is_trouble);
+        *self = Self::new(self.silence, self.limits, self.is_trouble);
     }
 
     /// Whether it is time to read counters again; the next time is a while after that.
@@ -96,7 +138,12 @@ impl Listener {
         let text = |node: &NodeName| format!("{node} has shown no heartbeat for {seconds} s");
         let silent = self.beats.silent(now, self.silence);
         if self.is_trouble {
-            return silent.iter().map(text).collect();
+            let mut troubles: Vec<String> = silent.iter().map(text).collect();
+            let idle = self.beats.idle(now, &self.limits);
+            if !idle.is_empty() {
+                troubles.push(format!("the application makes no progress on {}", join(&idle)));
+            }
+            return troubles;
         }
         for node in silent {
             if self.told.insert(node.clone()) {
@@ -124,6 +171,32 @@ pub(crate) fn read_counters(control: &Path) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_application_hangs_when_it_makes_no_calls_for_longer_than_it_may() {
+        let second = Duration::from_secs;
+        let node = NodeName::new("a");
+        let mut beats = Heartbeats::default();
+        let limits = CallLimits { between: Some(second(10)), within: Some(second(30)) };
+        let idle = |beats: &Heartbeats, now| beats.idle(second(now), &limits).len();
+        // What an earlier launch left, and a start that takes its time.
+        beats.observe(&node, b"70 8\n", second(0));
+        assert_eq!(idle(&beats, 100), 0);
+        beats.observe(&node, b"1 1\n", second(100));
+        assert_eq!((idle(&beats, 129), idle(&beats, 130)), (0, 1));
+        beats.observe(&node, b"2 2\n", second(140));
+        assert_eq!((idle(&beats, 149), idle(&beats, 150)), (0, 1));
+        // The process lives, and that is all.
+        beats.observe(&node, b"3 2\n", second(149));
+        assert_eq!((idle(&beats, 149), idle(&beats, 150)), (0, 1));
+        assert!(beats.silent(second(150), second(10)).is_empty());
+        // A library that does not tell, and limits that are not given.
+        let mut old = Heartbeats::default();
+        old.observe(&node, b"1\n", second(0));
+        old.observe(&node, b"2\n", second(1));
+        assert_eq!(idle(&old, 100), 0);
+        assert!(beats.idle(second(1000), &CallLimits::default()).is_empty());
+    }
 
     #[test]
     fn a_node_is_silent_only_after_its_counter_has_moved() {

@@ -29,7 +29,7 @@ use crate::{exit, halt};
 use chain::Chain;
 use decide::{Ended, Reason, Status, Verdict, application_status, decide};
 use directory::RunDirectory;
-use heartbeat::Listener;
+use heartbeat::{CallLimits, Listener};
 use placement::{Placement, place};
 use progress::Progress;
 use salvage::Saved;
@@ -149,6 +149,9 @@ struct Supervisor<'a> {
     newest: Progress,
 }
 
+/// How long a node may show no heartbeat, where nobody said.
+const SILENCE_SECONDS: u64 = 60;
+
 /// When an application that shall be requeued stops, where nobody said: enough for a checkpoint of a large machine.
 const REQUEUE_SECONDS: u64 = 300;
 
@@ -164,8 +167,11 @@ impl<'a> Supervisor<'a> {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         let prefix = absolute(arguments.prefix.as_deref().unwrap_or(Path::new(".")))?;
         let run_id = format!("scr-{}-{}", clock.unix().as_secs(), std::process::id());
-        let silence = Duration::from_secs(arguments.watchdog_timeout);
-        let listener = Listener::new(silence, arguments.watchdog != 0);
+        let silence = Duration::from_secs(arguments.watchdog_timeout.unwrap_or(SILENCE_SECONDS));
+        let between = arguments.watchdog_timeout.map(Duration::from_secs);
+        let within = arguments.watchdog_timeout_pfs.map(Duration::from_secs).or(between);
+        let limits = CallLimits { between, within };
+        let listener = Listener::new(silence, limits, arguments.watchdog != 0);
         let excluded = parse_node_list(&arguments.exclude_nodes)?;
         let after_death = seconds(arguments.hang_seconds);
         let (site, wanted, launcher_grace): (Box<dyn Site>, _, _) = if let Some(manager) = manager {

@@ -75,12 +75,16 @@ pub(crate) struct Arguments {
     /// How long the other ranks may go on after one has died
     #[arg(long, env = "SCR_HANG_SECONDS", default_value_t = 2.0, value_name = "SECONDS")]
     pub(crate) hang_seconds: f64,
-    /// 1 ends a launch when a node shows no heartbeat for the time below
+    /// 1 ends a launch when a node shows no heartbeat, or the application no progress, for the times below
     #[arg(long, env = "SCR_WATCHDOG", default_value_t = 0)]
     pub(crate) watchdog: u32,
-    /// After how long without heartbeat a node counts as silent
-    #[arg(long, env = "SCR_WATCHDOG_TIMEOUT", default_value_t = 60, value_name = "SECONDS")]
-    pub(crate) watchdog_timeout: u64,
+    /// After how long without heartbeat a node counts as silent [default: 60]; and, where given, how long the application
+    /// may go on without a call of the library
+    #[arg(long, env = "SCR_WATCHDOG_TIMEOUT", value_name = "SECONDS")]
+    pub(crate) watchdog_timeout: Option<u64>,
+    /// How long a call of the library may take, which may copy to the prefix [default: the same]
+    #[arg(long, env = "SCR_WATCHDOG_TIMEOUT_PFS", value_name = "SECONDS")]
+    pub(crate) watchdog_timeout_pfs: Option<u64>,
     /// Put the job back into the queue when its allocation ends before its work is done
     #[arg(long, env = "SCR_REQUEUE", value_parser = clap::builder::BoolishValueParser::new())]
     pub(crate) requeue: bool,

@@ -245,12 +245,14 @@ pub const SECTIONS: &[Section] = &[
         SCR_LOCAL_SPARES: COUNT, none => Commands, Here;
         /// The tests that tell a failed node.
         SCR_NODE_TESTS: Text, none => Obsolete("before each launch every node is asked for an answer and for its directories"), Scr;
-        /// 1 ends a launch in which a node shows no sign of life for SCR_WATCHDOG_TIMEOUT seconds.
+        /// 1 ends a launch in which a node shows no sign of life, or the application no progress, for SCR_WATCHDOG_TIMEOUT
+        /// seconds.
         SCR_WATCHDOG: Flag, "0" => Commands, Scr;
-        /// Seconds without a sign of life of a node after which the watchdog ends a launch.
+        /// Seconds without a sign of life of a node after which the watchdog ends a launch; 60 where it is not set. Where it
+        /// is set, also seconds from one call of the library to the next: more than the application ever needs.
         SCR_WATCHDOG_TIMEOUT: COUNT, none => Commands, Scr;
-        /// The same while a checkpoint is being flushed.
-        SCR_WATCHDOG_TIMEOUT_PFS: COUNT, none => Obsolete("signs of life do not stop during a flush"), Scr;
+        /// Seconds that one call of the library may take, which may flush a checkpoint. Default: as SCR_WATCHDOG_TIMEOUT.
+        SCR_WATCHDOG_TIMEOUT_PFS: COUNT, none => Commands, Scr;
         /// Free bytes wanted in the control directory of a node.
         CNTLDIR: Path, none => Obsolete("scr prerun looks for room on every node, and so does the library before each dataset"), Scr;
         /// Free bytes wanted in the cache of a node.

@@ -25,7 +25,7 @@ use crate::config::{Bypass, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventKind, Level};
 use crate::exec::Job;
-use crate::exec::heartbeat::Heartbeat;
+use crate::exec::heartbeat::{Calls, Heartbeat};
 use crate::exec::lease::Holder;
 use crate::exec::topology::broadcast;
 use crate::exec::transfer::Transfers;
@@ -105,6 +105,8 @@ pub struct Session {
     /// On rank 0.
     lease: Option<Holder>,
     heartbeat: Option<Heartbeat>,
+    /// What the heartbeat tells of the application.
+    calls: Arc<Calls>,
     state: State,
     /// Set by a guard that was dropped: what is open counts as not valid.
     abandoned: bool,
@@ -258,19 +260,23 @@ impl Session {
             State::Restart => "call SCR_Complete_restart first",
             State::Finalized => "SCR_Finalize was called",
         };
+        self.calls.leave();
         Err(Error::new(ErrorKind::Misuse, format!("{call} is not allowed here: {must}")))
     }
 
+    /// Every call that communicates begins with this.
     fn check_unbroken(&self, call: &str) -> Result<()> {
         if self.broken {
             let text = format!("{call}: a rank has died or MPI failed; this launch can only end");
             return Err(Error::new(ErrorKind::Communication, text));
         }
+        self.calls.enter();
         Ok(())
     }
 
     /// Passes a result on, and notes when communication has failed.
     fn leave<T>(&mut self, result: Result<T>) -> Result<T> {
+        self.calls.leave();
         if let Err(error) = &result
             && error.kind() == ErrorKind::Communication
         {

@@ -18,7 +18,7 @@ use crate::exec::cache::Cache;
 use crate::exec::distribute;
 use crate::exec::flush::Manner;
 use crate::exec::heal::heal;
-use crate::exec::heartbeat::Heartbeat;
+use crate::exec::heartbeat::{Calls, Heartbeat};
 use crate::exec::lease::Holder;
 use crate::exec::prefix::Prefix;
 use crate::exec::protect::Protected;
@@ -38,6 +38,7 @@ use crate::plan::level;
 use crate::plan::order::{Candidate, restart_order};
 use crate::sabotage::{self, Fault};
 use found::{Found, look_at_prefix};
+use std::sync::Arc;
 use storage::prepare_cache;
 
 impl Session {
@@ -62,7 +63,8 @@ impl Session {
         let mut job = prepare_cache(job).inspect_err(|error| release(lease.as_ref(), error))?;
         let epoch = lease.as_ref().map_or(Epoch(0), Holder::epoch);
         job.epoch = broadcast(&*job.topology.world, &epoch)?;
-        let heartbeat = Heartbeat::start(&job, lease.clone());
+        let calls = Arc::new(Calls::default());
+        let heartbeat = Heartbeat::start(&job, lease.clone(), calls.clone());
         let levels = Levels::form(&job)?;
         let limit = job.config.flush_async_bytes_per_second;
         let transfers = Transfers::new(&job.host, limit, job.topology.ranks.len());
@@ -71,6 +73,7 @@ impl Session {
             levels,
             lease,
             heartbeat,
+            calls,
             state: State::Idle,
             abandoned: false,
             entries: Vec::new(),
@@ -99,6 +102,7 @@ impl Session {
         }
         session.costs.last_end = session.job.host.clock.monotonic();
         session.tell_computing();
+        session.calls.leave();
         Ok(session)
     }
 
