@@ -32,6 +32,9 @@ const END_TIME: &[&str] = &["SCR_END_TIME", "SLURM_JOB_END_TIME"];
 /// Node-local directories: a node's own where it has them.
 const OWN_FIRST: &[&str] = &["SCR_CNTL_BASE", "SCR_CACHE_BASE"];
 
+/// What the names of parameters begin with that only a database needs; one is a password.
+const OF_DATABASE: &str = "SCR_LOG_DB_";
+
 /// Everything that the configuration is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Settings {
@@ -107,9 +110,17 @@ impl Settings {
         self
     }
 
-    /// Without what is not needed to resolve it: an environment holds secrets, and much that is of no use elsewhere.
+    /// Without what is not needed to resolve it: an environment holds secrets, and much that is of no use elsewhere. Others
+    /// may see the arguments of an agent, so there must be no password among them.
     #[must_use]
     pub(crate) fn for_others(mut self) -> Self {
+        let is_secret = |text: &str| text.to_ascii_uppercase().contains(OF_DATABASE);
+        for text in [&mut self.user.1, &mut self.system.1] {
+            // The lines that are left keep their numbers.
+            let lines = text.lines().map(|line| if is_secret(line) { "" } else { line });
+            *text = lines.flat_map(|line| [line, "\n"]).collect();
+        }
+        self.environment.retain(|name, _| !is_secret(name));
         let names: Vec<String> = self.environment.keys().cloned().collect();
         let ours = |name: &str| name.starts_with("SCR_");
         let known = [JOB_ID, USER, NODE, END_TIME].concat();
@@ -245,8 +256,13 @@ mod tests {
             ("SCRATCH", "/s"),
             ("USER", "ann"),
             ("PASSWORD", "secret"),
+            ("SCR_LOG_DB_PASS", "secret"),
         ]);
+        let mut whole = whole;
+        whole.user.1 = "SCR_FLUSH=3\nscr_log_db_pass = secret\nSCR_CACHE_SIZE=7".into();
         let sent = whole.clone().for_others();
+        assert!(!serde_json::to_string(&sent).unwrap().contains("secret"));
+        assert_eq!(sent.user.1, "SCR_FLUSH=3\n\nSCR_CACHE_SIZE=7\n");
         assert!(!sent.environment.contains_key("PASSWORD"));
         assert_eq!(sent.resolve().unwrap().0, whole.resolve().unwrap().0);
         assert_eq!(sent.job(), whole.job());

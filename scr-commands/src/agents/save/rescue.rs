@@ -78,16 +78,20 @@ impl Rescued {
 /// Saves what is only in the caches.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`] when no node answers, another launch uses the prefix, or somebody has stopped us; [`ErrorKind::Communication`] when agents were lost again and again.
+/// [`ErrorKind::Refused`] when no node answers, another launch uses the prefix, or somebody has stopped us;
+/// [`ErrorKind::Communication`] when agents were lost again and again.
 pub(crate) fn rescue(rescue: &Rescue<'_>) -> Result<Rescued> {
     let flushed = rescue.flushed()?;
-    let mut missing = BTreeSet::new();
+    let mut known = BTreeSet::new();
     for attempt in 1.. {
         let found = rescue.ask()?;
         // In the order of the allocation: neighbours talk most.
         let nodes = (rescue.nodes)().into_iter();
         let nodes: Vec<_> = nodes.filter(|node| found.answers.contains_key(node)).collect();
-        missing.extend(found.silent.iter().chain(found.failed.keys()).cloned());
+        // One that took part in an earlier attempt and is not asked any more is missing too.
+        known.extend(found.answers.keys().chain(&found.silent).chain(found.failed.keys()).cloned());
+        let is_missing = |node: &&NodeName| !found.answers.contains_key(*node);
+        let missing = known.iter().filter(is_missing).cloned().collect();
         if nodes.is_empty() {
             return Err(none_left(&found));
         }
