@@ -7,15 +7,16 @@
  *   steps=N      steps to compute                 every=K     a checkpoint after each K-th
  *   bytes=N      of a rank per checkpoint         files=N     that they are spread over
  *   pause_ms=N   rest in every step               seed=N      of the computation
+ *   dir=NAME     the directory of all files below the prefix
  *   need=1       a checkpoint when SCR_Need_checkpoint says so, instead of every=
  *   output=K     after each K-th step also an output dataset
  *   hold=N       before step N every rank leaves the sign at.N.<rank>, and goes on when it finds go.N
- *   fail=HOW     crash, exit, abort, hang or stop (of all ranks, without SCR_Finalize): once, that is, unless it finds the sign failed
- *   at=N rank=R  in step N, rank R fails
+ *   fail=HOW     crash, exit, abort, hang, or stop (all ranks, without SCR_Finalize): unless it finds the sign failed
+ *   at=N rank=R  in step N, rank R fails          always=1    in every launch
  *   stubborn=1   goes on when SCR_Should_exit says to stop
  *
- * Each rank appends to DIR/log.<rank>: LAUNCH n node, RESTART step launch, START step, SUCCESS step, OUTPUT step, FAILED words,
- * EXIT step, END step, WRONG words. Rank 0 writes the result to DIR/result.
+ * Each rank appends to DIR/log.<rank>: LAUNCH n node, RESTART step launch, START step, SUCCESS step, OUTPUT step,
+ * FAILED words, WRONG words, EXIT step, END step. Rank 0 writes the result to DIR/result.
  *
  * A rank's state is a number that each step mixes with its neighbours'. So the state of every rank after any step can be
  * computed by anybody, and what a checkpoint holds is computed from the state.
@@ -177,7 +178,7 @@ static int pass_over_dataset(const char *dataset, long *launch, long step, uint6
   for (int f = 0; f < number("files", 1); f++) {
     char name[256], path[SCR_MAX_FILENAME];
     struct header header = header_of(*launch, step, f, state);
-    snprintf(name, sizeof name, "%s/rank.%d/part.%d", dataset, rank, f);
+    snprintf(name, sizeof name, "%s/%s/rank.%d/part.%d", text("dir", "."), dataset, rank, f);
     if (SCR_Route_file(name, path) != SCR_SUCCESS) {
       say("FAILED to route %s: %s", name, SCR_Last_error());
       return 0;
@@ -232,7 +233,8 @@ static long restart(uint64_t *state) {
 
 static void fail_if_told(long step) {
   const char *how = text("fail", "");
-  if (step != number("at", -1) || *how == '\0' || is_there(place("failed"))) return;
+  if (step != number("at", -1) || *how == '\0') return;
+  if (is_there(place("failed")) && !number("always", 0)) return;
   MPI_Barrier(MPI_COMM_WORLD);
   if (rank == number("rank", 0)) {
     leave(place("failed"));

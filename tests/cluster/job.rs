@@ -13,6 +13,13 @@ use std::path::PathBuf;
 /// Of the computation; `app.c` has the same.
 const SEED: u64 = 1;
 
+/// Who starts the ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Launcher {
+    Srun,
+    Mpirun,
+}
+
 /// A job: its prefix, its ranks, how they are told to behave.
 #[derive(Debug)]
 pub(crate) struct Job<'a> {
@@ -21,6 +28,7 @@ pub(crate) struct Job<'a> {
     pub(crate) prefix: PathBuf,
     pub(crate) ranks: usize,
     steps: u64,
+    logs: PathBuf,
     environment: BTreeMap<String, String>,
     arguments: BTreeMap<String, String>,
 }
@@ -35,6 +43,7 @@ impl<'a> Job<'a> {
             lab,
             ranks,
             steps,
+            logs: log.clone(),
             environment: BTreeMap::new(),
             arguments: BTreeMap::new(),
             prefix: prefix.clone(),
@@ -80,6 +89,19 @@ impl<'a> Job<'a> {
         gate.variables.iter().fold(self, |job, (name, value)| job.set(name, value))
     }
 
+    /// The same with its logs in another place of the prefix.
+    pub(crate) fn within(&self, logs: &str) -> Self {
+        Self {
+            lab: self.lab,
+            prefix: self.prefix.clone(),
+            ranks: self.ranks,
+            steps: self.steps,
+            environment: self.environment.clone(),
+            arguments: self.arguments.clone(),
+            logs: self.prefix.join(logs),
+        }
+    }
+
     /// The application and its arguments.
     pub(crate) fn application(&self) -> Vec<String> {
         let program = self.lab.installed("bin/app").to_string_lossy().into_owned();
@@ -110,9 +132,46 @@ impl<'a> Job<'a> {
         self.lab.start("head", &self.command(&words))
     }
 
+    /// The words of `scr run` with a rank on each of as many nodes as there are ranks.
+    pub(crate) fn scr_run(&self, options: &[&str], launcher: Launcher) -> Vec<String> {
+        let ranks = self.ranks.to_string();
+        let launcher = match launcher {
+            Launcher::Srun => vec!["srun", "-N", &ranks, "-n", &ranks],
+            Launcher::Mpirun => vec!["mpirun", "-n", &ranks, "--map-by", "ppr:1:node"],
+        };
+        let words = ["scr_run"].iter().chain(options).chain(&launcher);
+        words.map(|word| (*word).to_string()).chain(self.application()).collect()
+    }
+
+    /// Starts a command on the head in an allocation of its own, which survives the loss of nodes.
+    pub(crate) fn salloc(&self, nodes: u32, words: &[String]) -> Running<'a> {
+        let salloc = ["salloc", "--no-kill", "-N", &nodes.to_string()].map(String::from);
+        self.lab.start("head", &self.command(&[&salloc[..], words].concat()))
+    }
+
+    /// Submits a command as a batch job, with `options` of sbatch; returns the job's id.
+    pub(crate) fn sbatch(&self, options: &[&str], words: &[String]) -> String {
+        let script = self.prefix.join("job.sh");
+        let text = format!("#!/bin/bash\nexec {}\n", words.join(" "));
+        fs::write(&script, text).expect("a script");
+        let output = self.prefix.join("log/batch.%A_%a").to_string_lossy().into_owned();
+        let script = script.to_string_lossy();
+        let all = [&["sbatch", "--parsable", "-o", &output], options, &[&script]].concat();
+        let Finished { code, said } = self.run(&all);
+        assert_eq!(code, Some(0), "{said}");
+        said.trim().to_string()
+    }
+
+    /// How often the text log notes an event.
+    pub(crate) fn noted(&self, event: &str) -> usize {
+        let log = fs::read_to_string(self.prefix.join(".scr/log")).unwrap_or_default();
+        let field = format!("event={event}");
+        log.lines().filter(|line| line.split(", ").any(|part| part.ends_with(&field))).count()
+    }
+
     /// A file of the application's logs and signs.
     pub(crate) fn log(&self, name: &str) -> PathBuf {
-        self.prefix.join("log").join(name)
+        self.logs.join(name)
     }
 
     /// Whether every rank waits before a step.

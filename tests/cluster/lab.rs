@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Whatever a command does, it does it within this time, or hangs.
-const DEADLINE: Duration = Duration::from_mins(2);
+const DEADLINE: Duration = Duration::from_mins(3);
 
 /// Lines of each log that are shown when a test fails.
 const LINES_SHOWN: usize = 25;
@@ -190,7 +190,7 @@ impl Lab {
 
     /// Starts a command on a host.
     pub(crate) fn start(&self, host: &str, words: &[String]) -> Running<'_> {
-        let what = format!("{host}$ {}", words.join(" "));
+        let what = format!("{host}$ {}", without_environment(words).join(" "));
         self.note(&what);
         let mut all = vec!["exec", host];
         all.extend(words.iter().map(String::as_str));
@@ -223,6 +223,20 @@ impl Lab {
         let said = self.ask(&["salloc", "-N", &nodes, "--no-kill", "--no-shell"]);
         let id = said.split("Granted job allocation ").nth(1).and_then(|rest| rest.lines().next());
         id.unwrap_or_else(|| panic!("no allocation: {said}")).to_string()
+    }
+
+    /// What Slurm says of a job.
+    pub(crate) fn job_state(&self, id: &str) -> String {
+        let job = self.ask(&["scontrol", "--oneliner", "show", "job", id]);
+        let state = job.split_whitespace().find_map(|word| word.strip_prefix("JobState="));
+        state.unwrap_or_else(|| panic!("no state in {job}")).to_string()
+    }
+
+    /// How many processes of a host run a program of ours.
+    pub(crate) fn count_processes(&self, host: &str, program: &str) -> usize {
+        let program = self.installed(program).to_string_lossy().into_owned();
+        let words = ["bash", "-c", "tail -n +1 /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\n'"];
+        self.run(host, &words).said.lines().filter(|line| *line == program).count()
     }
 
     /// Waits until something is so. Time is only a bound.
@@ -269,6 +283,10 @@ impl Drop for Lab {
         let failed = std::thread::panicking();
         if failed {
             eprintln!("{}", self.report());
+        } else {
+            // To be seen with --nocapture.
+            let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            eprintln!("==== {} in a lab of {} nodes\n{journal}", self.test, self.nodes);
         }
         // The yard ends when nobody holds its standard input any more, and everything ends with it.
         drop(self.yard.stdin.take());
@@ -322,6 +340,19 @@ impl Drop for Running<'_> {
         // One that has ended already is what we want. What runs on the host dies with the one that asked for it.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A command without the `env -i -C <directory> NAME=VALUE ...` in front of it.
+fn without_environment(words: &[String]) -> &[String] {
+    let is_variable = |word: &String| {
+        word.contains('=') && word.starts_with(|first: char| first.is_ascii_uppercase())
+    };
+    match words {
+        [env, _, _, _, rest @ ..] if env == "env" => {
+            &rest[rest.iter().take_while(|word| is_variable(word)).count()..]
+        }
+        _ => words,
     }
 }
 

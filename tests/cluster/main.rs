@@ -4,8 +4,12 @@
 //! Each test has a cluster of its own (`lab`), so they run beside each other. They need root; without it they are skipped.
 #![expect(clippy::disallowed_methods, reason = "tests look at files and processes from outside")]
 
+mod endings;
 mod job;
 mod lab;
+mod losses;
 mod machine;
+mod ranks;
 mod rebuild;
+mod scavenge;
 mod windows;

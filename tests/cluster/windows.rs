@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Nodes that lose power while the library does something: each rank waits at a gate in the middle of it, then the node dies.
+//! Nodes that lose power under `scr run` while the library does something: each rank waits at a gate in the middle of it, then
+//! the node dies.
 
-use crate::job::{Gate, Job};
+use crate::job::{Gate, Job, Launcher};
 use crate::lab::{Death, Lab};
 use scr_core::event::EventKind;
 
@@ -21,7 +22,7 @@ struct Window<'a> {
     restart: u64,
 }
 
-/// Loses node2 in a window, launches again with a spare in its place, and checks what that starts from.
+/// Loses node2 in a window; `scr run` launches again with a spare in its place. Checks what that starts from.
 fn lose_in(window: &Window) {
     let Some(lab) = Lab::up(window.test, RANKS as u32 + 1) else { return };
     let mut job = Job::new(&lab, "job", RANKS, STEPS);
@@ -30,19 +31,19 @@ fn lose_in(window: &Window) {
     for (name, value) in window.settings {
         job = job.set(name, value);
     }
-    let allocation = lab.allocate(RANKS as u32 + 1);
-    let mut step = job.srun(&allocation, &[]);
-    step.wait_until("node2 waits at the gate", 60, || gate.waiting().contains("node2"));
+    let words = job.scr_run(&["--runs", "3"], Launcher::Srun);
+    let mut run = job.salloc(RANKS as u32 + 1, &words);
+    run.wait_until("node2 waits at the gate", 60, || gate.waiting().contains("node2"));
     lab.kill("node2", Death::Power);
     gate.open();
     lab.declare_down("node2");
-    assert_ne!(step.finish().code, Some(0));
+    let end = run.finish();
+    assert_eq!(end.code, Some(0), "{}", end.said);
 
-    let again = job.srun(&allocation, &["--exclude=node2"]).finish();
-    assert_eq!(again.code, Some(0), "{}", again.said);
     let story = job.assert_done();
     assert_eq!(story.complaints(), Vec::<&str>::new());
-    assert_eq!((story.launches(), story.restart(2)), (2, Some((window.restart, 1))));
+    let restart = (story.launches(), story.restart(2));
+    assert_eq!(restart, (2, Some((window.restart, 1))), "{}", end.said);
     assert!(job.count(EventKind::RebuildSuccess) >= 1, "nothing was rebuilt");
     let verify = job.run(&["scr", "verify"]);
     assert_eq!(verify.code, Some(0), "{}", verify.said);
@@ -75,7 +76,7 @@ fn a_node_is_lost_while_its_files_are_flushed() {
     lose_in(&Window {
         test: "windows::a_node_is_lost_while_its_files_are_flushed",
         settings: &[("SCR_FLUSH", "4")],
-        gate: (1, "*/.scr-*"),
+        gate: (1, "*/ckpt.*/.scr-*"),
         restart: DATASET,
     });
 }
@@ -103,24 +104,20 @@ fn lose_twice(lab: &Lab, settings: &[(&str, &str)], second: &str) {
     for (name, value) in settings {
         job = job.set(name, value);
     }
-    let allocation = lab.allocate(RANKS as u32 + 2);
-    let mut step = job.srun(&allocation, &[]);
-    step.wait_until("the ranks wait", 60, || job.is_held(DATASET));
+    let words = job.scr_run(&["--runs", "4"], Launcher::Srun);
+    let mut run = job.salloc(RANKS as u32 + 2, &words);
+    run.wait_until("the ranks wait", 60, || job.is_held(DATASET));
     lab.kill("node2", Death::Power);
     lab.declare_down("node2");
     job.release(DATASET);
-    assert_ne!(step.finish().code, Some(0));
-
-    let mut step = job.srun(&allocation, &["--exclude=node2,node6"]);
-    step.wait_until("a part is being rebuilt", 60, || !gate.waiting().is_empty());
+    run.wait_until("a part is being rebuilt", 60, || !gate.waiting().is_empty());
     lab.kill(second, Death::Power);
     gate.open();
     lab.declare_down(second);
-    assert_ne!(step.finish().code, Some(0));
-
-    let again = job.srun(&allocation, &[&format!("--exclude=node2,{second}")]).finish();
-    assert_eq!(again.code, Some(0), "{}", again.said);
+    let end = run.finish();
+    assert_eq!(end.code, Some(0), "{}", end.said);
     let story = job.assert_done();
     assert_eq!(story.complaints(), Vec::<&str>::new());
-    assert_eq!((story.launches(), story.restart(3)), (3, Some((DATASET - 1, 1))));
+    let restart = (story.launches(), story.restart(3));
+    assert_eq!(restart, (3, Some((DATASET - 1, 1))), "{}", end.said);
 }
