@@ -6,7 +6,7 @@ use crate::agents::ssh::Ssh;
 use crate::environment::variable;
 use crate::files::{absolute, name_of};
 use crate::output::warn;
-use crate::resource_manager::{Reach, ResourceManager, around, parse_node_list};
+use crate::resource_manager::{PATIENCE, Reach, ResourceManager, around, parse_node_list};
 use crate::settings::Settings;
 use scr_core::id::NodeName;
 use scr_core::{Error, ErrorKind, Result};
@@ -86,7 +86,7 @@ impl Allocation {
     ) -> BTreeMap<NodeName, String> {
         let mut reasons = BTreeMap::new();
         if let Ground::Managed(manager) = &self.ground {
-            match manager.down() {
+            match manager.down(PATIENCE) {
                 Ok(found) => {
                     let reason = format!("down, says {}", manager.describe());
                     reasons.extend(found.into_iter().map(|node| (node, reason.clone())));

@@ -11,7 +11,7 @@ pub(crate) const NO: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// What was asked for is not there, or is damaged.
 pub(crate) const DATA: u8 = 65;
-/// Too few nodes are left, or somebody else holds what is needed.
+/// Too few nodes are left, somebody else holds what is needed, or whom we asked does not answer.
 pub(crate) const UNAVAILABLE: u8 = 69;
 /// We failed.
 pub(crate) const SOFTWARE: u8 = 70;
@@ -29,7 +29,7 @@ pub(crate) fn of_error(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Misuse | ErrorKind::Config => USAGE,
         ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::Invalid | ErrorKind::Lost => DATA,
-        ErrorKind::Refused => UNAVAILABLE,
+        ErrorKind::Refused | ErrorKind::Timeout => UNAVAILABLE,
         ErrorKind::Io | ErrorKind::NoSpace => OS,
         _ => SOFTWARE,
     }

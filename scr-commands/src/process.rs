@@ -2,10 +2,11 @@
 //! Processes: who is alive, whose they are, and how they are killed.
 //!
 //! A pid alone is never trusted: the kernel gives it out again. A process is a pid and the time it started, and a signal
-//! goes through a descriptor of the very process that was looked at.
+//! goes through a descriptor of the very process that was looked at, where the kernel has those (Linux 5.3).
 
 use crate::run::decide::Status;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use scr_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -65,9 +66,12 @@ impl Process {
     /// Sends it a signal; `false` when it is gone.
     pub(crate) fn signal(self, signal: Signal) -> bool {
         let Some(pid) = Pid::from_raw(self.pid) else { return false };
-        let Ok(descriptor) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
-        // The descriptor is of whoever has the pid now; only if it started at the right time is it the one we mean.
-        self.is_alive() && pidfd_send_signal(descriptor, signal).is_ok()
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            // The descriptor is of whoever has the pid now; only if it started at the right time is it the one we mean.
+            Ok(descriptor) => self.is_alive() && pidfd_send_signal(descriptor, signal).is_ok(),
+            Err(Errno::NOSYS) => self.is_alive() && kill_process(pid, signal).is_ok(),
+            Err(_) => false,
+        }
     }
 
     /// Sends a signal to the process group that it leads; `false` when it is gone.
@@ -134,11 +138,7 @@ pub(crate) fn die_with_parent(command: &mut Command) {
     let ask = move || {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         // A parent that died before the request sends nothing.
-        if rustix::process::getppid() == Some(parent) {
-            Ok(())
-        } else {
-            Err(rustix::io::Errno::SRCH.into())
-        }
+        if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
     };
     // SAFETY: the closure makes two system calls and neither allocates nor takes a lock, so it may run after fork.
     unsafe { command.pre_exec(ask) };

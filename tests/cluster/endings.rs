@@ -14,11 +14,15 @@ fn slow_job<'a>(lab: &'a Lab, name: &str) -> Job<'a> {
     Job::new(lab, name, RANKS, STEPS).argue("pause_ms", "60")
 }
 
+/// What stands in front of a command, so that its process id is in a file of the prefix.
+fn noting_its_pid(job: &Job) -> [String; 4] {
+    let note = format!("echo $$ >'{}'; exec \"$@\"", job.prefix.join("pid").display());
+    ["bash", "-c", &note, "bash"].map(String::from)
+}
+
 /// Starts `scr run`, with its process id in a file of the prefix.
 fn start<'a>(job: &Job<'a>, launcher: Launcher, options: &[&str]) -> Running<'a> {
-    let note = format!("echo $$ >'{}'; exec \"$@\"", job.prefix.join("pid").display());
-    let note = ["bash", "-c", &note, "bash"].map(String::from);
-    let words = [&note[..], &job.scr_run(options, launcher)].concat();
+    let words = [noting_its_pid(job).as_slice(), &job.scr_run(options, launcher)].concat();
     job.salloc(RANKS as u32, &words)
 }
 
@@ -165,6 +169,31 @@ fn the_job_stops_before_its_allocation_ends() {
     let again = job.salloc(RANKS as u32, &job.scr_run(&[], Launcher::Srun)).finish();
     assert_eq!(again.code, Some(0), "{}", again.said);
     assert_eq!(job.assert_done().restart(2), Some((newest, 1)));
+}
+
+/// Its srun dies with it, its step later or never; the next `scr run` of the allocation must neither wait for that step nor
+/// write beside it.
+#[test]
+fn what_a_killed_scr_run_left_behind_is_ended() {
+    let test = "endings::what_a_killed_scr_run_left_behind_is_ended";
+    let Some(lab) = Lab::up(test, RANKS as u32) else { return };
+    let allocation = lab.allocate(RANKS as u32);
+    let job = slow_job(&lab, "job")
+        .argue("hold", "5")
+        .set("SLURM_JOB_ID", &allocation)
+        .set("SLURM_JOB_NODELIST", "node[1-2]");
+    let words = [noting_its_pid(&job).as_slice(), &job.scr_run(&[], Launcher::Srun)].concat();
+    let mut run = lab.start("head", &job.command(&words));
+    run.wait_until("the ranks wait in the middle of the launch", 60, || job.is_held(5));
+    signal(&job, "-KILL");
+    assert_ne!(run.finish().code, Some(0));
+    let mut again = lab.start("head", &job.command(&job.scr_run(&[], Launcher::Srun)));
+    again.wait_until("the second launch begins", 90, || job.story().launches() == 2);
+    job.release(5);
+    let end = again.finish();
+    assert_eq!(end.code, Some(0), "{}", end.said);
+    let story = job.assert_done();
+    assert_eq!((story.restart(2), story.complaints()), (Some((4, 1)), Vec::new()));
 }
 
 /// Each allocation is told that it ends soon; the job is put back into the queue with what it has done.

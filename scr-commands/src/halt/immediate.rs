@@ -8,7 +8,7 @@
 use crate::output::note;
 use crate::prefix::Prefix;
 use crate::process::{Process, directory_of, variable_of, with_environment};
-use crate::resource_manager;
+use crate::resource_manager::{self, JobStep, PATIENCE};
 use crate::run::directory::RunDirectory;
 use rustix::process::Signal;
 use scr_core::Result;
@@ -37,19 +37,21 @@ pub(super) fn end_runs(prefix: &Prefix, named: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Ends the steps of the job that holds the prefix; `scr run`, wherever it is, sees the request and launches nothing again.
+/// Ends the step that holds the prefix; `scr run`, wherever it is, sees the request and launches nothing again.
+///
+/// It is a step of the lease's job, on the lease's node. Where several share that node, all of them.
 fn end_steps(prefix: &Prefix) -> Result<bool> {
-    let held = prefix.lease()?.filter(|lease| lease.state == LeaseState::Held);
-    let Some(manager) = held.and_then(|lease| resource_manager::of_job(lease.job_id.as_str()))
-    else {
+    let Some(lease) = prefix.lease()?.filter(|lease| lease.state == LeaseState::Held) else {
         return Ok(false);
     };
-    let steps = manager.all_steps()?;
-    for step in &steps {
-        match manager.end_step(step) {
-            Ok(()) => note(&format!("ended step {step}")),
+    let Some(manager) = resource_manager::of_job(lease.job_id.as_str()) else { return Ok(false) };
+    let mut steps = manager.steps(PATIENCE)?;
+    steps.retain(|step| step.nodes.contains(&lease.node));
+    for JobStep { id, .. } in &steps {
+        match manager.end_step(id, PATIENCE) {
+            Ok(()) => note(&format!("ended step {id}")),
             // The others are to end all the same.
-            Err(error) => note(&format!("step {step}: {error:#}")),
+            Err(error) => note(&format!("step {id}: {error:#}")),
         }
     }
     Ok(!steps.is_empty())

@@ -11,6 +11,7 @@ mod srun;
 use scr_core::id::NodeName;
 use scr_core::{Error, ErrorKind, Result};
 use std::ffi::{OsStr, OsString};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// What `scr run` adds to a user's command line.
@@ -58,8 +59,8 @@ pub(crate) trait Launcher: std::fmt::Debug {
     /// How many ranks the user asked for, where the command line says so.
     fn ranks(&self) -> Option<u32>;
 
-    /// How many nodes the user asked for, where the command line says so.
-    fn nodes(&self) -> Option<u32> {
+    /// How many nodes it can do with and how many it can use, where the command line says so.
+    fn nodes(&self) -> Option<RangeInclusive<u32>> {
         None
     }
 

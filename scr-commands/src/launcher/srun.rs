@@ -8,6 +8,7 @@ use super::{Additions, Launch, Launcher, Place};
 use crate::resource_manager::{compress, parse_node_list};
 use scr_core::{Error, ErrorKind, Result};
 use std::ffi::{OsStr, OsString};
+use std::ops::RangeInclusive;
 
 /// A parsed command line.
 #[derive(Debug)]
@@ -16,12 +17,14 @@ pub(super) struct Srun {
     /// All words but the options that name nodes to be left out.
     arguments: Vec<OsString>,
     excluded: Vec<String>,
-    nodes: Option<u32>,
+    nodes: Option<RangeInclusive<u32>>,
     ranks: Option<u32>,
 }
 
-/// Short options that stand alone, or have their value in the same word; all others take the next one too.
-const SHORT_ALONE: &str = "EHIKOQVXZhklsuv";
+/// Short options that stand alone, and may be followed by others in the same word.
+const SHORT_ALONE: &str = "EHOQVXZhjklsuv";
+/// Those whose value, if they have one, is in the same word. All others take the rest of the word, or the next one.
+const SHORT_OPTIONAL: &str = "IK";
 
 /// Long options that stand alone; all others take the next word where they have no `=`.
 const LONG_ALONE: &[&str] = &[
@@ -61,16 +64,18 @@ const LONG_ALONE: &[&str] = &[
     "x11",
 ];
 
-/// An option of the command line: its name, its value, and how many words it takes.
+/// The options of one word, and of the next where that is a value.
 #[derive(Debug, PartialEq, Eq)]
-struct Switch<'a> {
+struct Switches<'a> {
+    /// Letters that stand alone.
+    flags: &'a str,
     name: &'a str,
     value: Option<&'a str>,
     words: usize,
 }
 
-/// Reads the option that `words` begins with; `None` where the program begins.
-fn option(words: &[OsString]) -> Option<Switch<'_>> {
+/// Reads the options that `words` begins with; `None` where the program begins.
+fn options(words: &[OsString]) -> Option<Switches<'_>> {
     let word = words.first()?.to_str()?;
     let next = words.get(1).and_then(|next| next.to_str());
     if let Some(long) = word.strip_prefix("--") {
@@ -78,20 +83,22 @@ fn option(words: &[OsString]) -> Option<Switch<'_>> {
             return None;
         }
         if let Some((name, value)) = long.split_once('=') {
-            return Some(Switch { name, value: Some(value), words: 1 });
+            return Some(Switches { flags: "", name, value: Some(value), words: 1 });
         }
         let stands_alone = LONG_ALONE.contains(&long);
         let (value, words) = if stands_alone { (None, 1) } else { (next, 2) };
-        return Some(Switch { name: long, value, words });
+        return Some(Switches { flags: "", name: long, value, words });
     }
-    let short = word.strip_prefix('-')?;
-    let letter = short.chars().next()?;
-    let (name, rest) = short.split_at(letter.len_utf8());
-    if SHORT_ALONE.contains(letter) {
-        return Some(Switch { name, value: None, words: 1 });
-    }
-    let (value, words) = if rest.is_empty() { (next, 2) } else { (Some(rest), 1) };
-    Some(Switch { name, value, words })
+    let short = word.strip_prefix('-').filter(|short| !short.is_empty())?;
+    let (flags, rest) =
+        short.split_at(short.find(|c| !SHORT_ALONE.contains(c)).unwrap_or(short.len()));
+    let Some(letter) = rest.chars().next() else {
+        return Some(Switches { flags, name: "", value: None, words: 1 });
+    };
+    let (name, rest) = rest.split_at(letter.len_utf8());
+    let is_whole = !rest.is_empty() || SHORT_OPTIONAL.contains(letter);
+    let (value, words) = if is_whole { (Some(rest), 1) } else { (next, 2) };
+    Some(Switches { flags, name, value, words })
 }
 
 impl Srun {
@@ -105,12 +112,15 @@ impl Srun {
             ranks: None,
         };
         let mut at = 0;
-        while let Some(Switch { name, value, words }) = option(&arguments[at..]) {
+        while let Some(Switches { flags, name, value, words }) = options(&arguments[at..]) {
             let end = (at + words).min(arguments.len());
             match (name, value) {
                 ("x" | "exclude", Some(list)) => {
                     let names = parse_node_list(list)?;
                     srun.excluded.extend(names.iter().map(|node| node.as_str().to_string()));
+                    if !flags.is_empty() {
+                        srun.arguments.push(format!("-{flags}").into());
+                    }
                     at = end;
                     continue;
                 }
@@ -119,10 +129,9 @@ impl Srun {
                                 nodes not to be used in SCR_EXCLUDE_NODES";
                     return Err(Error::new(ErrorKind::Misuse, text));
                 }
-                // Of `min-max` a launch can do with the first.
                 ("N" | "nodes", Some(range)) => {
-                    let least = range.split('-').next().unwrap_or_default();
-                    srun.nodes = Some(number(name, least)?);
+                    let (least, most) = range.split_once('-').unwrap_or((range, range));
+                    srun.nodes = Some(number(name, least)?..=number(name, most)?);
                 }
                 ("n" | "ntasks", Some(count)) => srun.ranks = Some(number(name, count)?),
                 _ => {}
@@ -167,8 +176,9 @@ impl Launcher for Srun {
         self.ranks
     }
 
-    fn nodes(&self) -> Option<u32> {
-        self.nodes
+    fn nodes(&self) -> Option<RangeInclusive<u32>> {
+        // Where only ranks are counted, a node without one would be of no use.
+        self.nodes.clone().or_else(|| self.ranks.map(|ranks| 1..=ranks))
     }
 
     fn launch(&self, additions: &Additions<'_>) -> Launch {
@@ -212,21 +222,26 @@ mod tests {
     #[test]
     fn nodes_and_ranks_are_read_whatever_way_they_are_written() {
         let cases = [
-            ("-N4 -n 8 ./app -N 9", Some(4), Some(8)),
-            ("-N 4-6 ./app", Some(4), None),
-            ("--nodes=4 --ntasks 8 ./app", Some(4), Some(8)),
-            ("--nodes 4 --label --mpi pmix --ntasks=1k ./app --nodes=9", Some(4), Some(1024)),
-            ("-l -u -c 2 -J n -N2 ./app", Some(2), None),
-            ("-K1 -N2 ./app", Some(2), None),
+            ("-N4 -n 8 ./app -N 9", Some(4..=4), Some(8)),
+            ("-N 4-6 ./app", Some(4..=6), None),
+            ("--nodes=4 --ntasks 8 ./app", Some(4..=4), Some(8)),
+            ("--nodes 4 --label --mpi pmix --ntasks=1k ./app --nodes=9", Some(4..=4), Some(1024)),
+            ("-l -u -c 2 -J n -N2 ./app", Some(2..=2), None),
+            ("-K1 -N2 ./app", Some(2..=2), None),
+            ("-K -N2 ./app", Some(2..=2), None),
+            ("-lN2 -ul ./app", Some(2..=2), None),
+            ("-lusN 2 -n3 ./app", Some(2..=2), Some(3)),
+            ("-n 3 ./app", Some(1..=3), Some(3)),
             ("--overlap ./app -n 3", None, None),
-            ("-N2 -- ./app -n 3", Some(2), None),
+            ("-N2 -- ./app -n 3", Some(2..=2), None),
             ("-N1 ./a : -N1 ./b", None, None),
         ];
         for (line, nodes, ranks) in cases {
             let srun = parse(line).unwrap();
             assert_eq!((srun.nodes(), srun.ranks()), (nodes, ranks), "{line}");
         }
-        for line in ["", "-N4", "-N x ./app", "-n 1 --label", "-x n[1- ./app", "-w n1 ./app"] {
+        let wrong = ["", "-N4", "-N x ./app", "-N 4- ./app", "-n 1 --label", "-x n[1- ./app"];
+        for line in wrong.into_iter().chain(["-w n1 ./app", "-lw n1 ./app"]) {
             assert_eq!(parse(line).unwrap_err().kind(), ErrorKind::Misuse, "{line}");
         }
     }

@@ -69,7 +69,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
             let allocation = Allocation {
                 job_id: manager.job_id(),
                 nodes: &|| manager.nodes(),
-                down: &|| manager.down(),
+                down: &|| manager.down(crate::resource_manager::PATIENCE),
                 end_unix_seconds: &|| manager.end_unix_seconds(),
             };
             report(arguments, Some(&allocation))?

@@ -88,7 +88,9 @@ fn reason(arguments: &Arguments, manager: Option<&dyn ResourceManager>) -> Resul
     let mut down: BTreeSet<String> =
         hostlist::parse(arguments.down.as_deref().unwrap_or_default())?.into_iter().collect();
     if let Some(manager) = manager {
-        down.extend(manager.down()?.iter().map(ToString::to_string));
+        down.extend(
+            manager.down(crate::resource_manager::PATIENCE)?.iter().map(ToString::to_string),
+        );
     }
     let names: BTreeSet<String> = names.into_iter().collect();
     let min_nodes = arguments.min_nodes.filter(|&nodes| nodes > 0);

@@ -10,6 +10,7 @@ use scr_core::Result;
 use scr_core::id::NodeName;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::time::Duration;
 
 /// The virtual nodes of one run directory.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl ResourceManager for Local<'_> {
         (0..self.run.nodes).map(node_name).collect()
     }
 
-    fn down(&self) -> Result<BTreeSet<NodeName>> {
+    fn down(&self, _limit: Duration) -> Result<BTreeSet<NodeName>> {
         let mut down = self.directory.down()?;
         down.extend(self.excluded.iter().cloned());
         Ok(down)

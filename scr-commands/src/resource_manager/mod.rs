@@ -5,10 +5,47 @@ pub(crate) mod local;
 pub(crate) mod slurm;
 
 use crate::environment::variable;
+use crate::process;
 use scr_core::id::NodeName;
 use scr_core::{Error, ErrorKind, Result};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::time::Duration;
+
+/// How long a manager may take to answer: on a busy machine it takes seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+/// The same for who has something else to look after, and can ask again.
+pub(crate) const HASTE: Duration = Duration::from_secs(3);
+
+/// What one launcher started in an allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JobStep {
+    /// By which the manager knows it.
+    pub(crate) id: String,
+    /// Where it runs.
+    pub(crate) nodes: Vec<NodeName>,
+    /// The host of its launcher.
+    pub(crate) host: String,
+    /// The process of its launcher.
+    pub(crate) pid: i32,
+}
+
+impl JobStep {
+    fn is_from_here(&self) -> bool {
+        let short = |name: &str| name.split('.').next().unwrap_or_default().to_string();
+        short(&self.host) == short(&rustix::system::uname().nodename().to_string_lossy())
+    }
+
+    /// Whether one of these processes of this machine started it.
+    pub(crate) fn is_of(&self, launchers: &BTreeSet<i32>) -> bool {
+        launchers.contains(&self.pid) && self.is_from_here()
+    }
+
+    /// Whether it was started from this machine by a process that is no more.
+    pub(crate) fn is_left_behind(&self) -> bool {
+        self.is_from_here() && process::find(self.pid).is_none()
+    }
+}
 
 /// Who knows the nodes of an allocation.
 pub(crate) trait ResourceManager: std::fmt::Debug {
@@ -24,8 +61,9 @@ pub(crate) trait ResourceManager: std::fmt::Debug {
     /// The nodes that cannot be used, as far as the manager knows.
     ///
     /// # Errors
-    /// [`ErrorKind::Refused`](scr_core::ErrorKind::Refused) when there is no such allocation any more, or no answer.
-    fn down(&self) -> Result<BTreeSet<NodeName>>;
+    /// [`ErrorKind::Refused`](scr_core::ErrorKind::Refused) when there is no such allocation any more, any other when there
+    /// is no answer, or none within `limit`.
+    fn down(&self, limit: Duration) -> Result<BTreeSet<NodeName>>;
 
     /// When the allocation ends, in seconds since 1970, where known.
     fn end_unix_seconds(&self) -> Option<u64>;
@@ -41,23 +79,21 @@ pub(crate) trait ResourceManager: std::fmt::Debug {
         Vec::new()
     }
 
-    /// The steps that were started by one of these processes of this machine.
-    fn steps_of(&self, _launchers: &BTreeSet<i32>) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    /// All steps of the allocation but those of our agents.
-    fn all_steps(&self) -> Result<Vec<String>> {
+    /// The steps of the allocation that run now, without those of our agents.
+    ///
+    /// # Errors
+    /// Where that cannot be learned within `limit`.
+    fn steps(&self, _limit: Duration) -> Result<Vec<JobStep>> {
         Ok(Vec::new())
     }
 
     /// Ends a step, on nodes that still answer and on those that do not.
-    fn end_step(&self, _step: &str) -> Result<()> {
+    fn end_step(&self, _step: &str, _limit: Duration) -> Result<()> {
         Ok(())
     }
 
     /// Sends a signal to every process that a step started.
-    fn signal_step(&self, _step: &str, _signal: i32) -> Result<()> {
+    fn signal_step(&self, _step: &str, _signal: i32, _limit: Duration) -> Result<()> {
         Ok(())
     }
 
@@ -92,7 +128,8 @@ pub(crate) fn around() -> Result<Option<Box<dyn ResourceManager>>> {
 
 /// The manager of a job that this process need not be in, if it is one of its manager's.
 pub(crate) fn of_job(job_id: &str) -> Option<Box<dyn ResourceManager>> {
-    let is_slurms = variable("SLURM_CONF").is_some() || crate::ask::is_there("scontrol");
+    let is_slurms =
+        variable("SLURM_CONF").is_some() || crate::ask::find("scontrol".as_ref()).is_ok();
     (is_slurms && job_id.bytes().all(|byte| byte.is_ascii_digit()))
         .then(|| Box::new(slurm::Slurm::of_job(job_id)) as Box<dyn ResourceManager>)
 }

@@ -5,7 +5,7 @@
 //! and there is no end time before 23.02. So Slurm is asked: the nodes that a `--no-kill` job has lost are those of the
 //! environment that `scontrol` no longer names.
 
-use super::{Reach, ResourceManager, compress};
+use super::{JobStep, PATIENCE, Reach, ResourceManager, compress};
 use crate::ask::ask;
 use crate::{hostlist, time};
 use jiff::tz::TimeZone;
@@ -14,9 +14,6 @@ use scr_core::{Context, Error, ErrorKind, Result};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::time::Duration;
-
-/// How long Slurm's controller may take to answer: on a busy machine it takes seconds.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The name of the steps that carry our agents.
 pub(crate) const AGENT_STEP: &str = "scr-agent";
@@ -41,19 +38,6 @@ struct Job {
     end_unix_seconds: Option<u64>,
 }
 
-/// A job step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct JobStep {
-    /// Its id: `job.step`.
-    id: String,
-    /// What it is called.
-    name: String,
-    /// The host on which its srun runs.
-    srun_host: String,
-    /// The srun that started it.
-    srun_pid: i32,
-}
-
 impl Slurm {
     /// The allocation that this process is in, if `variable` tells of one.
     ///
@@ -76,21 +60,15 @@ impl Slurm {
         Self { job_id: job_id.to_string(), nodes: Vec::new(), per_node: Vec::new() }
     }
 
-    fn job(&self) -> Result<Job> {
-        let text = ask(&["scontrol", "--oneliner", "show", "job", &self.job_id], PATIENCE)?;
-        let job = parse_job(&text, &time::local());
-        job.ok_or_else(|| {
-            Error::new(ErrorKind::Refused, format!("no job {} in Slurm", self.job_id))
-        })
-    }
-
-    /// The steps of the job that run now.
-    fn steps(&self) -> Result<Vec<JobStep>> {
-        match ask(&["scontrol", "--oneliner", "show", "step", &self.job_id], PATIENCE) {
-            Ok(text) => Ok(text.lines().filter_map(parse_step).collect()),
-            // That is how scontrol says that there are none.
-            Err(error) if error.to_string().contains("not found") => Ok(Vec::new()),
-            Err(error) => Err(error),
+    fn job(&self, limit: Duration) -> Result<Job> {
+        let is_over = |error: &Error| error.to_string().contains("Invalid job id");
+        let no_job = || Error::new(ErrorKind::Refused, format!("no job {} in Slurm", self.job_id));
+        match ask(&["scontrol", "--oneliner", "show", "job", &self.job_id], limit) {
+            Ok(text) => parse_job(&text, &time::local()).ok_or_else(no_job),
+            Err(error) if is_over(&error) => Err(no_job()),
+            Err(error) => {
+                Err(Error::new(ErrorKind::Timeout, format!("Slurm does not answer: {error:#}")))
+            }
         }
     }
 }
@@ -108,8 +86,8 @@ impl ResourceManager for Slurm {
         self.nodes.clone()
     }
 
-    fn down(&self) -> Result<BTreeSet<NodeName>> {
-        let job = self.job()?;
+    fn down(&self, limit: Duration) -> Result<BTreeSet<NodeName>> {
+        let job = self.job(limit)?;
         if job.state != "RUNNING" {
             let text = format!("job {} is no longer running: {}", self.job_id, job.state);
             return Err(Error::new(ErrorKind::Refused, text));
@@ -119,13 +97,13 @@ impl ResourceManager for Slurm {
             down.remove(node);
         });
         let list = compress(&self.nodes);
-        let states = ask(&["sinfo", "-h", "-N", "-n", &list, "-o", "%N %T"], PATIENCE)?;
+        let states = ask(&["sinfo", "-h", "-N", "-n", &list, "-o", "%N %T"], limit)?;
         down.extend(parse_down(&states));
         Ok(down)
     }
 
     fn end_unix_seconds(&self) -> Option<u64> {
-        self.job().ok()?.end_unix_seconds
+        self.job(PATIENCE).ok()?.end_unix_seconds
     }
 
     fn live_jobs(&self) -> Result<Option<BTreeSet<String>>> {
@@ -154,29 +132,21 @@ impl ResourceManager for Slurm {
         variables
     }
 
-    fn steps_of(&self, launchers: &BTreeSet<i32>) -> Result<Vec<String>> {
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let short = |name: &str| name.split('.').next().unwrap_or_default().to_string();
-        let is_ours = |step: &JobStep| {
-            short(&step.srun_host) == short(&host) && launchers.contains(&step.srun_pid)
-        };
-        Ok(self.steps()?.into_iter().filter(is_ours).map(|step| step.id).collect())
+    fn steps(&self, limit: Duration) -> Result<Vec<JobStep>> {
+        match ask(&["scontrol", "--oneliner", "show", "step", &self.job_id], limit) {
+            Ok(text) => Ok(text.lines().filter_map(parse_step).collect()),
+            // That is how scontrol says that there are none.
+            Err(error) if error.to_string().contains("not found") => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
-    fn all_steps(&self) -> Result<Vec<String>> {
-        let is_step = |step: &JobStep| {
-            let number = step.id.rsplit('.').next().unwrap_or_default();
-            step.name != AGENT_STEP && number.parse::<u32>().is_ok()
-        };
-        Ok(self.steps()?.into_iter().filter(is_step).map(|step| step.id).collect())
+    fn end_step(&self, step: &str, limit: Duration) -> Result<()> {
+        ask(&["scancel", step], limit).map(drop)
     }
 
-    fn end_step(&self, step: &str) -> Result<()> {
-        ask(&["scancel", step], PATIENCE).map(drop)
-    }
-
-    fn signal_step(&self, step: &str, signal: i32) -> Result<()> {
-        ask(&["scancel", &format!("--signal={signal}"), step], PATIENCE).map(drop)
+    fn signal_step(&self, step: &str, signal: i32, limit: Duration) -> Result<()> {
+        ask(&["scancel", &format!("--signal={signal}"), step], limit).map(drop)
     }
 
     fn requeue(&self) -> Result<()> {
@@ -263,14 +233,19 @@ fn parse_job(text: &str, zone: &TimeZone) -> Option<Job> {
     })
 }
 
-/// Reads a line of `scontrol --oneliner show step`.
+/// Reads a line of `scontrol --oneliner show step`; none for the step of a batch script, or of our agents.
 fn parse_step(line: &str) -> Option<JobStep> {
-    let (srun_host, srun_pid) = field(line, "SrunHost:Pid")?.rsplit_once(':')?;
+    let id = field(line, "StepId")?;
+    id.rsplit('.').next()?.parse::<u32>().ok()?;
+    if field(line, "Name") == Some(AGENT_STEP) {
+        return None;
+    }
+    let (host, pid) = field(line, "SrunHost:Pid")?.rsplit_once(':')?;
     Some(JobStep {
-        id: field(line, "StepId")?.to_string(),
-        name: field(line, "Name").unwrap_or_default().to_string(),
-        srun_host: srun_host.to_string(),
-        srun_pid: srun_pid.parse().ok()?,
+        id: id.to_string(),
+        nodes: names(field(line, "NodeList")?).ok()?,
+        host: host.to_string(),
+        pid: pid.parse().ok()?,
     })
 }
 
@@ -375,24 +350,20 @@ mod tests {
     fn steps_are_known_by_the_srun_that_started_them() {
         let line = "StepId=1.0 UserId=0 StartTime=2026-11-21T17:15:14 State=RUNNING \
                     NodeList=node[1-2] Name=sleep Network=(null) Dist=Cyclic SrunHost:Pid=head:97";
-        let step = parse_step(line).unwrap();
         let expected = JobStep {
             id: "1.0".into(),
-            name: "sleep".into(),
-            srun_host: "head".into(),
-            srun_pid: 97,
+            nodes: node_names("node1,node2"),
+            host: "head".into(),
+            pid: 97,
         };
-        assert_eq!(step, expected);
-        assert_eq!(parse_step("Job step 1. not found"), None);
-        assert_eq!(
-            parse_step("StepId=1.batch Name=batch SrunHost:Pid=(null):0"),
-            Some(JobStep {
-                id: "1.batch".into(),
-                name: "batch".into(),
-                srun_host: "(null)".into(),
-                srun_pid: 0,
-            })
-        );
+        assert_eq!(parse_step(line), Some(expected));
+        for other in [
+            line.replace("Name=sleep", "Name=scr-agent").as_str(),
+            "Job step 1. not found",
+            "StepId=1.batch NodeList=node1 Name=batch SrunHost:Pid=(null):0",
+        ] {
+            assert_eq!(parse_step(other), None, "{other}");
+        }
     }
 
     #[test]

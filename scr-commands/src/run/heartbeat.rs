@@ -18,18 +18,28 @@ use std::time::Duration;
 struct Seen {
     counters: Vec<u8>,
     since: Duration,
+    /// When it was last looked at: time in which nobody told us of it does not count.
+    heard: Duration,
     has_moved: bool,
 }
 
 impl Seen {
-    fn observe(&mut self, counters: &[u8], now: Duration) {
-        if self.counters != counters {
-            *self = Self { counters: counters.to_vec(), since: now, has_moved: true };
-        }
+    fn new(counters: &[u8], now: Duration) -> Self {
+        Self { counters: counters.to_vec(), since: now, heard: now, has_moved: false }
     }
 
-    fn is_still(&self, now: Duration, limit: Duration) -> bool {
-        self.has_moved && now.saturating_sub(self.since) >= limit
+    fn observe(&mut self, counters: &[u8], now: Duration) {
+        if counters.is_empty() {
+            // The library has taken it away, for the application needs it no more.
+            *self = Self::new(counters, now);
+        } else if self.counters != counters {
+            *self = Self { has_moved: true, ..Self::new(counters, now) };
+        }
+        self.heard = now;
+    }
+
+    fn is_still(&self, limit: Duration) -> bool {
+        self.has_moved && self.heard.saturating_sub(self.since) >= limit
     }
 }
 
@@ -58,23 +68,23 @@ impl Heartbeats {
     fn observe(&mut self, node: &NodeName, counters: &[u8], now: Duration) {
         let calls = calls(counters);
         for (seen, counters) in [(&mut self.nodes, counters), (&mut self.calls, &calls)] {
-            let first = || Seen { counters: counters.to_vec(), since: now, has_moved: false };
+            let first = || Seen::new(counters, now);
             seen.entry(node.clone()).or_insert_with(first).observe(counters, now);
         }
     }
 
     /// The nodes whose counter moved once and then not for `limit`.
-    fn silent(&self, now: Duration, limit: Duration) -> Vec<NodeName> {
-        let silent = self.nodes.iter().filter(|(_, seen)| seen.is_still(now, limit));
+    fn silent(&self, limit: Duration) -> Vec<NodeName> {
+        let silent = self.nodes.iter().filter(|(_, seen)| seen.is_still(limit));
         silent.map(|(node, _)| node.clone()).collect()
     }
 
     /// The nodes where the application made calls, and then none for as long as it may.
-    fn idle(&self, now: Duration, limits: &CallLimits) -> Vec<NodeName> {
+    fn idle(&self, limits: &CallLimits) -> Vec<NodeName> {
         let is_idle = |seen: &Seen| {
             let is_within = is_within_a_call(&seen.counters);
             let limit = if is_within { limits.within } else { limits.between };
-            limit.is_some_and(|limit| seen.is_still(now, limit))
+            limit.is_some_and(|limit| seen.is_still(limit))
         };
         let idle = self.calls.iter().filter(|(_, seen)| is_idle(seen));
         idle.map(|(node, _)| node.clone()).collect()
@@ -133,13 +143,13 @@ impl Listener {
     }
 
     /// What silence is trouble; where the watchdog is off it is only said, once for each node.
-    pub(crate) fn troubles(&mut self, now: Duration) -> Vec<String> {
+    pub(crate) fn troubles(&mut self) -> Vec<String> {
         let seconds = self.silence.as_secs();
         let text = |node: &NodeName| format!("{node} has shown no heartbeat for {seconds} s");
-        let silent = self.beats.silent(now, self.silence);
+        let silent = self.beats.silent(self.silence);
         if self.is_trouble {
             let mut troubles: Vec<String> = silent.iter().map(text).collect();
-            let idle = self.beats.idle(now, &self.limits);
+            let idle = self.beats.idle(&self.limits);
             if !idle.is_empty() {
                 troubles.push(format!("the application makes no progress on {}", join(&idle)));
             }
@@ -178,40 +188,55 @@ mod tests {
         let node = NodeName::new("a");
         let mut beats = Heartbeats::default();
         let limits = CallLimits { between: Some(second(10)), within: Some(second(30)) };
-        let idle = |beats: &Heartbeats, now| beats.idle(second(now), &limits).len();
+        let mut idle = |counters: &[u8], times: &[u64]| -> Vec<usize> {
+            let ask = |&time: &u64| {
+                beats.observe(&node, counters, second(time));
+                beats.idle(&limits).len()
+            };
+            times.iter().map(ask).collect()
+        };
         // What an earlier launch left, and a start that takes its time.
-        beats.observe(&node, b"70 8\n", second(0));
-        assert_eq!(idle(&beats, 100), 0);
-        beats.observe(&node, b"1 1\n", second(100));
-        assert_eq!((idle(&beats, 129), idle(&beats, 130)), (0, 1));
-        beats.observe(&node, b"2 2\n", second(140));
-        assert_eq!((idle(&beats, 149), idle(&beats, 150)), (0, 1));
+        assert_eq!(idle(b"70 8\n", &[0, 100]), [0, 0]);
+        assert_eq!(idle(b"1 1\n", &[100, 129, 130]), [0, 0, 1]);
+        assert_eq!(idle(b"2 2\n", &[140, 149, 150]), [0, 0, 1]);
         // The process lives, and that is all.
-        beats.observe(&node, b"3 2\n", second(149));
-        assert_eq!((idle(&beats, 149), idle(&beats, 150)), (0, 1));
-        assert!(beats.silent(second(150), second(10)).is_empty());
-        // A library that does not tell, and limits that are not given.
+        assert_eq!(idle(b"3 2\n", &[151]), [1]);
+        // The library has taken its counter away.
+        assert_eq!(idle(b"", &[152, 1000]), [0, 0]);
+        assert_eq!(idle(b"1 2\n", &[1000, 1009, 1010]), [0, 0, 1]);
+        assert!(beats.silent(second(11)).is_empty());
+        assert!(beats.idle(&CallLimits::default()).is_empty());
+        // A library that does not tell.
         let mut old = Heartbeats::default();
-        old.observe(&node, b"1\n", second(0));
-        old.observe(&node, b"2\n", second(1));
-        assert_eq!(idle(&old, 100), 0);
-        assert!(beats.idle(second(1000), &CallLimits::default()).is_empty());
+        for (time, counter) in [(0, b"1\n"), (1, b"2\n"), (100, b"2\n")] {
+            old.observe(&node, counter, second(time));
+        }
+        assert!(old.idle(&limits).is_empty());
     }
 
     #[test]
-    fn a_node_is_silent_only_after_its_counter_has_moved() {
+    fn a_node_is_silent_only_after_its_counter_has_moved_and_was_seen_to_stand() {
         let second = Duration::from_secs;
         let (a, b) = (NodeName::new("a"), NodeName::new("b"));
         let mut beats = Heartbeats::default();
-        beats.observe(&a, b"1", second(0));
-        beats.observe(&b, b"1", second(0));
-        assert!(beats.silent(second(100), second(10)).is_empty());
-        beats.observe(&a, b"2", second(101));
-        beats.observe(&a, b"2", second(105));
-        assert!(beats.silent(second(110), second(10)).is_empty());
-        assert_eq!(beats.silent(second(111), second(10)), std::slice::from_ref(&a));
-        beats.observe(&a, b"3", second(112));
-        assert!(beats.silent(second(113), second(10)).is_empty());
+        let mut silent = |counter: &[u8], time| {
+            beats.observe(&a, counter, second(time));
+            beats.observe(&b, b"1", second(time));
+            beats.silent(second(10))
+        };
+        for (counter, time, expected) in [
+            (b"1", 0, false),
+            (b"1", 100, false),
+            (b"2", 101, false),
+            (b"2", 110, false),
+            (b"2", 111, true),
+            // Nobody told of it for a while.
+            (b"3", 112, false),
+            (b"4", 190, false),
+        ] {
+            let expected = if expected { vec![a.clone()] } else { Vec::new() };
+            assert_eq!(silent(counter, time), expected, "at {time}");
+        }
     }
 
     #[test]

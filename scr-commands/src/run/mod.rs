@@ -25,7 +25,7 @@ use crate::output::{complain, count, join, say_now};
 use crate::prefix::Prefix;
 use crate::resource_manager::{self, ResourceManager, parse_node_list};
 use crate::settings::{self, Settings};
-use crate::{exit, halt};
+use crate::{ask, exit, halt};
 use chain::Chain;
 use decide::{Ended, Reason, Status, Verdict, application_status, decide};
 use directory::RunDirectory;
@@ -43,6 +43,7 @@ use site::allocation::{Allocation, Patience};
 use site::virtual_nodes::VirtualNodes;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::ops::RangeInclusive;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -56,7 +57,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
         return cannot_start(Error::io("start", Path::new(&arguments.command[0]), &error));
     }
     let manager = if arguments.local { None } else { resource_manager::around()? };
-    let launcher = match launcher::choose(&arguments.command, manager.is_some(), &version_of) {
+    let chosen = launcher::choose(&arguments.command, manager.is_some(), &version_of)
+        .and_then(|launcher| ask::find(&arguments.command[0]).map(|()| launcher));
+    let launcher = match chosen {
         Ok(launcher) => launcher,
         Err(error) => return cannot_start(error),
     };
@@ -70,13 +73,15 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
     supervisor.finish(end)
 }
 
-/// The exit status that a shell has for a program that is not there; all else stays an error.
+/// The exit status that a shell has for a program that is not there or cannot be executed; all else stays an error.
 fn cannot_start(error: Error) -> Result<u8> {
-    if error.kind() != ErrorKind::NotFound {
-        return Err(error);
-    }
+    let code = match error.kind() {
+        ErrorKind::NotFound => exit::NO_SUCH_PROGRAM,
+        ErrorKind::Io => exit::CANNOT_EXECUTE,
+        _ => return Err(error),
+    };
     complain("scr run", &error);
-    Ok(exit::NO_SUCH_PROGRAM)
+    Ok(code)
 }
 
 /// Asks a launcher for its version.
@@ -175,7 +180,8 @@ impl<'a> Supervisor<'a> {
         let excluded = parse_node_list(&arguments.exclude_nodes)?;
         let after_death = seconds(arguments.hang_seconds);
         let (site, wanted, launcher_grace): (Box<dyn Site>, _, _) = if let Some(manager) = manager {
-            let wanted = wanted(arguments, &*launcher, manager.nodes().len())?;
+            let (asked, spares) = (arguments.nodes, arguments.spares);
+            let wanted = wanted(asked, spares, launcher.nodes(), manager.nodes().len())?;
             let patience = Patience {
                 answer: seconds(arguments.probe_seconds),
                 silence: seconds(arguments.node_silence_seconds),
@@ -195,12 +201,17 @@ impl<'a> Supervisor<'a> {
             (Box::new(site), wanted, Duration::from_secs(1))
         };
         let prefix = Prefix::new(&prefix);
-        let chain = arguments.requeue.then(|| Chain {
-            seconds: arguments.halt_seconds.unwrap_or(REQUEUE_SECONDS),
-            flushed_before: None,
-        });
         // A configuration that the library would refuse is for the library to refuse, with all its ranks.
-        let is_logged = settings::of(prefix.root()).is_ok_and(|config| config.log);
+        let config = settings::of(prefix.root()).ok();
+        let of_file =
+            config.as_ref().map(|config| u64::from(config.halt_seconds)).filter(|&n| n > 0);
+        let halt_seconds = arguments.halt_seconds.or(of_file).unwrap_or(REQUEUE_SECONDS);
+        let chain =
+            arguments.requeue.then_some(Chain { seconds: halt_seconds, flushed_before: None });
+        if chain.is_some() && site.end_unix_seconds().is_none() {
+            say_now("when this allocation ends is not known: only SIGUSR1 tells that it is time");
+        }
+        let is_logged = config.is_some_and(|config| config.log);
         let log = is_logged.then(|| Log::new(&prefix, Some(site.job_id())));
         Ok(Self {
             arguments,
@@ -307,7 +318,7 @@ impl<'a> Supervisor<'a> {
             slots => slots,
         };
         // A launcher that was told how many nodes to use cannot do with fewer.
-        let least = self.launcher.nodes().map_or(1, |nodes| nodes as usize);
+        let least = self.launcher.nodes().map_or(1, |nodes| *nodes.start() as usize);
         let needed = self.arguments.min_nodes.map_or(wanted, |needed| needed as usize).max(least);
         let placement = place(last, &nodes, &down, wanted, needed)?;
         self.use_nodes(placement)
@@ -486,11 +497,17 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-/// How many of the `total` nodes of an allocation a launch shall have.
-fn wanted(arguments: &Arguments, launcher: &dyn Launcher, total: usize) -> Result<usize> {
-    let asked = arguments.nodes.or_else(|| launcher.nodes()).map(|nodes| nodes as usize);
-    let spares = arguments.spares.unwrap_or(0) as usize;
-    let wanted = asked.unwrap_or_else(|| total.saturating_sub(spares));
+/// How many of the `total` nodes of an allocation a launch shall have: as many as it can use, but for the spares.
+fn wanted(
+    asked: Option<u32>,
+    spares: Option<u32>,
+    usable: Option<RangeInclusive<u32>>,
+    total: usize,
+) -> Result<usize> {
+    let spares = spares.unwrap_or(0) as usize;
+    let range = usable.map_or(1..=total, |nodes| *nodes.start() as usize..=*nodes.end() as usize);
+    let most = total.saturating_sub(spares).min(*range.end());
+    let wanted = asked.map_or(most.max(*range.start()), |nodes| nodes as usize);
     if wanted == 0 || wanted + spares > total {
         let text = format!(
             "{wanted} nodes and {} are asked for, and the allocation has {total}",
@@ -531,6 +548,29 @@ fn own(root: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use scr_core::id::{Epoch, JobId};
+
+    #[test]
+    fn a_launch_takes_as_many_nodes_as_it_can_use_but_for_the_spares() {
+        // (--nodes, --spares, what the launcher can use, nodes of the allocation, expected)
+        let cases = [
+            (None, None, None, 5, Some(5)),
+            (None, Some(1), None, 5, Some(4)),
+            (Some(3), None, None, 5, Some(3)),
+            (None, None, Some(4..=4), 5, Some(4)),
+            (None, None, Some(4..=6), 5, Some(5)),
+            (None, Some(1), Some(4..=6), 5, Some(4)),
+            (None, Some(2), Some(4..=6), 5, None),
+            (None, None, Some(1..=4), 5, Some(4)),
+            (None, None, Some(1..=8), 5, Some(5)),
+            (None, None, Some(6..=6), 5, None),
+            (Some(3), Some(3), None, 5, None),
+            (None, Some(5), None, 5, None),
+        ];
+        for (asked, spares, usable, total, expected) in cases {
+            let got = wanted(asked, spares, usable.clone(), total).ok();
+            assert_eq!(got, expected, "{asked:?} {spares:?} {usable:?} of {total}");
+        }
+    }
 
     #[test]
     fn finalize_is_seen_only_in_a_lease_of_this_launch() {

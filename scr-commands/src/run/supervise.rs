@@ -24,6 +24,8 @@ use std::time::Duration;
 
 /// How often the launcher is asked whether it has ended.
 pub(super) const POLL: Duration = Duration::from_millis(20);
+/// How long a signal that could not be passed on waits for the next try.
+const RETRY: Duration = Duration::from_secs(2);
 /// How often the site is asked for trouble.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -67,6 +69,9 @@ struct Watch<'a> {
     next_look: Duration,
     told: BTreeSet<i32>,
     interrupted: Option<i32>,
+    /// Signals that nobody could be given yet.
+    held_back: Vec<i32>,
+    next_try: Duration,
 }
 
 /// Runs one launch to its end. Signals that `takes` does not take are passed on to the application.
@@ -96,19 +101,19 @@ pub(crate) fn supervise(
         next_look: Duration::ZERO,
         told: BTreeSet::new(),
         interrupted: None,
+        held_back: Vec::new(),
+        next_try: Duration::ZERO,
     };
     let status = loop {
         if let Some(status) = reap(launcher.pid) {
             break status;
         }
         for signal in signals.pending() {
-            // From here on no failure of ours may end a launch that runs: it is said, and looked at again.
-            if !takes(signal)
-                && let Err(error) = watch.pass_on(signal)
-            {
-                say_now(&format!("{} is not passed on: {error:#}", name(signal)));
+            if !takes(signal) {
+                watch.take(signal);
             }
         }
+        watch.pass_on();
         if clock.monotonic() >= watch.next_look {
             watch.look();
         }
@@ -150,26 +155,51 @@ pub(super) fn reap(launcher: i32) -> Option<Status> {
 }
 
 impl Watch<'_> {
-    /// Gives a signal to the ranks; a second request to stop is an order.
-    fn pass_on(&mut self, signal: i32) -> Result<()> {
+    /// Takes a signal that is for the ranks; a second request to stop is an order.
+    fn take(&mut self, signal: i32) {
+        if means_stop(signal) && self.interrupted.is_some() {
+            say_now(&format!("{} again: ending the launch", name(signal)));
+            self.deadline = Some(self.clock.monotonic());
+            return;
+        }
         if means_stop(signal) {
-            if self.interrupted.is_some() {
-                say_now(&format!("{} again: ending the launch", name(signal)));
-                self.deadline = Some(self.clock.monotonic());
-                return Ok(());
-            }
             self.interrupted = Some(signal);
         }
-        let reached = self.site.pass_on(signal)?;
-        let whom = reached.as_deref().unwrap_or("nobody yet");
-        say_now(&format!("{} received; passed on to {whom}", name(signal)));
+        self.held_back.push(signal);
+        self.next_try = self.clock.monotonic();
+    }
+
+    /// Gives the ranks what was taken for them. While that fails it is tried again: no failure of ours ends a launch.
+    fn pass_on(&mut self) {
+        while let Some(&signal) = self.held_back.first() {
+            if self.clock.monotonic() < self.next_try {
+                return;
+            }
+            match self.site.pass_on(signal) {
+                Ok(reached) => {
+                    self.held_back.remove(0);
+                    self.tell_whom(signal, reached.as_deref());
+                }
+                Err(error) => {
+                    say_now(&format!("{} is not passed on yet: {error:#}", name(signal)));
+                    self.next_try = self.clock.monotonic() + RETRY;
+                }
+            }
+        }
+    }
+
+    fn tell_whom(&self, signal: i32, reached: Option<&str>) {
+        say_now(&format!(
+            "{} received; passed on to {}",
+            name(signal),
+            reached.unwrap_or("nobody yet")
+        ));
         if reached.is_none()
             && means_stop(signal)
             && let Some(number) = Signal::from_named_raw(signal)
         {
             self.launcher.signal(number);
         }
-        Ok(())
     }
 
     /// Looks for what cannot be waited for.

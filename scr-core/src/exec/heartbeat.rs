@@ -113,6 +113,10 @@ impl Beat {
                 let _ = lease.beat();
             }
             if stopped.recv_timeout(self.period) != Err(RecvTimeoutError::Timeout) {
+                // Work after SCR_Finalize makes no calls: nobody shall wait for any. One that is left is only old.
+                if let Some((store, path, _)) = &self.counter {
+                    let _ = store.remove(path);
+                }
                 return;
             }
         }

@@ -20,11 +20,12 @@ use crate::agents::watch;
 use crate::launcher::{Additions, Launch, Launcher, Place};
 use crate::output::{join, say_now};
 use crate::prefix::Prefix;
-use crate::resource_manager::ResourceManager;
+use crate::resource_manager::{HASTE, JobStep, PATIENCE, ResourceManager};
 use crate::settings::Settings;
-use scr_core::Result;
 use scr_core::clock::{Clock, SystemClock};
+use scr_core::format::lease::LeaseState;
 use scr_core::id::NodeName;
+use scr_core::{ErrorKind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -106,7 +107,14 @@ impl Allocation {
 
     /// Asks every node that may be there whether it is; returns those that cannot be used.
     fn ask_nodes(&mut self) -> Result<BTreeSet<NodeName>> {
-        let mut down = self.manager.down()?;
+        let mut down = match self.manager.down(PATIENCE) {
+            Err(error) if error.kind() != ErrorKind::Refused => {
+                // That is trouble of the manager's; what nodes say themselves counts more.
+                say_now(&format!("{error:#}; the nodes are asked"));
+                BTreeSet::new()
+            }
+            answer => answer?,
+        };
         down.extend(self.excluded.iter().cloned());
         let asked: Vec<_> = self.nodes().into_iter().filter(|n| !down.contains(n)).collect();
         let (reach, probe, limit) = (self.manager.reach(), self.probe(), self.patience.answer);
@@ -194,15 +202,40 @@ impl Allocation {
         self.launchers.extend(processes(&self.run_id).iter().map(|process| process.pid));
     }
 
-    fn end_steps(&mut self) -> Result<usize> {
+    /// The steps of the launch.
+    fn steps(&mut self, limit: Duration) -> Result<Vec<JobStep>> {
         self.note_launchers();
-        let steps = self.manager.steps_of(&self.launchers)?;
-        for step in &steps {
-            if let Err(error) = self.manager.end_step(step) {
-                say_now(&format!("step {step} cannot be ended: {error:#}"));
+        let mut steps = self.manager.steps(limit)?;
+        steps.retain(|step| step.is_of(&self.launchers));
+        Ok(steps)
+    }
+
+    fn end_steps(&mut self, limit: Duration) -> Result<usize> {
+        let steps = self.steps(limit)?;
+        for JobStep { id, .. } in &steps {
+            if let Err(error) = self.manager.end_step(id, limit) {
+                say_now(&format!("step {id} cannot be ended: {error:#}"));
             }
         }
         Ok(steps.len())
+    }
+
+    /// Ends the step of a launch whose `scr run` was killed: its ranks would go on beside those of the next launch.
+    ///
+    /// It is one whose launcher, on this machine, is dead, on the node of the lease.
+    fn end_left_behind(&self, prefix: &Prefix) -> Result<()> {
+        let Some(lease) = prefix.lease()?.filter(|lease| lease.state == LeaseState::Held) else {
+            return Ok(());
+        };
+        if lease.job_id.as_str() != self.manager.job_id() {
+            return Ok(());
+        }
+        let steps = self.manager.steps(PATIENCE)?;
+        for step in steps.iter().filter(|s| s.is_left_behind() && s.nodes.contains(&lease.node)) {
+            say_now(&format!("step {} was left behind by an earlier scr run: ending it", step.id));
+            self.manager.end_step(&step.id, PATIENCE)?;
+        }
+        Ok(())
     }
 }
 
@@ -282,7 +315,7 @@ impl Site for Allocation {
         let unused: Vec<_> =
             self.nodes().into_iter().filter(|node| !self.slots.contains(node)).collect();
         // Nodes that the manager has taken away are unknown to the launcher, too.
-        let gone = self.manager.down().unwrap_or_default();
+        let gone = self.manager.down(PATIENCE).unwrap_or_default();
         let unused: Vec<_> = unused.into_iter().filter(|node| !gone.contains(node)).collect();
         self.is_srun = launcher.describe() == "srun";
         let mut launch = launcher.launch(&Additions {
@@ -303,26 +336,25 @@ impl Site for Allocation {
             self.note_launchers();
             // No answer from the manager is no reason to end a launch that runs. One that is slow is asked less often.
             let before = self.clock.monotonic();
-            let down = self.manager.down().unwrap_or_default();
+            let down = self.manager.down(HASTE).unwrap_or_default();
             let after = self.clock.monotonic();
             self.next_ask = after + ASK + 4 * after.saturating_sub(before);
             let lost = self.slots.iter().filter(|node| down.contains(node));
             troubles.extend(lost.map(|node| format!("{node} lost: {} says so", self.describe())));
         }
         if self.listener.is_due(now) {
-            troubles.extend(self.listener.troubles(now));
+            troubles.extend(self.listener.troubles());
         }
         Ok(troubles)
     }
 
     fn pass_on(&mut self, signal: i32) -> Result<Option<String>> {
-        self.note_launchers();
         if self.is_srun {
-            let steps = self.manager.steps_of(&self.launchers)?;
+            let steps = self.steps(HASTE)?;
             for step in &steps {
-                self.manager.signal_step(step, signal)?;
+                self.manager.signal_step(&step.id, signal, HASTE)?;
             }
-            let steps: Vec<_> = steps.iter().map(|step| format!("step {step}")).collect();
+            let steps: Vec<_> = steps.iter().map(|step| format!("step {}", step.id)).collect();
             return Ok((!steps.is_empty()).then(|| join(&steps)));
         }
         // The ranks of other launchers are not tasks of a step: only those on their nodes find them.
@@ -332,7 +364,7 @@ impl Site for Allocation {
     }
 
     fn end_ranks(&mut self) -> Result<()> {
-        self.end_steps().map(drop)
+        self.end_steps(HASTE).map(drop)
     }
 
     fn ended(&mut self, clock: &dyn Clock) -> Result<Aftermath> {
@@ -340,7 +372,7 @@ impl Site for Allocation {
         let deadline = clock.monotonic() + STEP_GRACE;
         // A manager that does not answer now must not keep us from launching again, nor from saving.
         while clock.monotonic() < deadline {
-            match self.end_steps() {
+            match self.end_steps(PATIENCE) {
                 Ok(0) => break,
                 Ok(_) => clock.sleep(Duration::from_millis(200)),
                 Err(error) => {
@@ -362,6 +394,12 @@ impl Site for Allocation {
     }
 
     fn progress(&mut self, prefix: &Prefix) -> Result<Progress> {
+        if self.launches == 0 {
+            // Nothing is launched on account of trouble here; the scheduler tells it then.
+            if let Err(error) = self.end_left_behind(prefix) {
+                say_now(&format!("whether steps are left is not known: {error:#}"));
+            }
+        }
         if self.answers.is_empty() {
             self.ask_nodes()?;
         }
@@ -377,7 +415,7 @@ impl Site for Allocation {
         }
         // Asked again at each attempt: a node that was lost meanwhile must not be named to the manager.
         let usable = || {
-            let down = self.manager.down().unwrap_or_default();
+            let down = self.manager.down(PATIENCE).unwrap_or_default();
             let is_usable = |node: &NodeName| !down.contains(node) && !self.excluded.contains(node);
             self.manager.nodes().into_iter().filter(is_usable).collect()
         };

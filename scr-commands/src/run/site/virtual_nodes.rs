@@ -16,7 +16,7 @@ use crate::launcher::{Additions, Launch, Launcher, Place};
 use crate::output::{count, say_now};
 use crate::prefix::Prefix;
 use crate::process;
-use crate::resource_manager::{ResourceManager, local::Local};
+use crate::resource_manager::{PATIENCE, ResourceManager, local::Local};
 use crate::run::Arguments;
 use rustix::process::Signal;
 use scr_core::clock::Clock;
@@ -161,7 +161,7 @@ impl Site for VirtualNodes {
     }
 
     fn down(&mut self) -> Result<BTreeSet<NodeName>> {
-        self.manager().down()
+        self.manager().down(PATIENCE)
     }
 
     fn end_unix_seconds(&self) -> Option<u64> {
@@ -211,7 +211,7 @@ impl Site for VirtualNodes {
             for node in &self.run.slots {
                 self.listener.hear(node, &read_counters(&self.directory.control(node))?, now);
             }
-            troubles.extend(self.listener.troubles(now));
+            troubles.extend(self.listener.troubles());
         }
         Ok(troubles)
     }
