@@ -62,9 +62,6 @@ impl<'a> Job<'a> {
             // Others crash now and then, or find networks that are not there.
             ("OMPI_MCA_pml", "ob1"),
             ("OMPI_MCA_btl", "tcp,self,vader"),
-            // Otherwise, now and then, a rank of 4.1 dies in MPI_Init: a peer that is done with it sends a message before the
-            // rank knows what to do with messages.
-            ("OMPI_MCA_pmix_base_async_modex", "1"),
             ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
             ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
         ] {
