@@ -5,9 +5,12 @@
 #
 #   scr_run.sh mpirun -n 4 ./app               on one machine, with virtual nodes
 #   sbatch -N 5 scr_run.sh srun -N 4 ./app     in an allocation of Slurm, with a spare node
+#   sbatch -N 5 scr_run.sh -N 4 ./app          the same, as in SCR
 #
 # --no-kill keeps the allocation when a node fails; without it there is nothing to go on with.
 set -euo pipefail
+
+case ${1:-} in -*) set -- srun "$@" ;; esac
 
 # Where the job's checkpoints and records are.
 export SCR_PREFIX=${SCR_PREFIX:-$PWD}

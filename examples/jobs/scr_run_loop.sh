@@ -3,10 +3,14 @@
 #SBATCH --no-kill
 # The same loop as in scr_run.sh, but in the script, for jobs that have something to do between two launches.
 #
-#   scr_run_loop.sh mpirun -n 4 ./app
+#   scr_run_loop.sh mpirun -n 4 ./app               on one machine, with virtual nodes
+#   sbatch -N 5 scr_run_loop.sh srun -N 4 ./app     in an allocation of Slurm, with a spare node
+#   sbatch -N 5 scr_run_loop.sh -N 4 ./app          the same, as in SCR
 #
 # Ends with the status of the last launch.
 set -uo pipefail
+
+case ${1:-} in -*) set -- srun "$@" ;; esac
 
 export SCR_PREFIX=${SCR_PREFIX:-$PWD}
 runs=${SCR_RUNS:-5}

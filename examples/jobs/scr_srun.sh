@@ -12,7 +12,8 @@ export SCR_PREFIX=${SCR_PREFIX:-$PWD}
 
 scr prerun --prefix "$SCR_PREFIX" || exit
 status=0
-srun "$@" || status=$?
+# A rank that fails ends the launch; without the option the others would wait for it.
+srun --kill-on-bad-exit=1 "$@" || status=$?
 # Saves what is only in the caches.
 scr postrun --prefix "$SCR_PREFIX" || exit
 exit "$status"

@@ -19,7 +19,8 @@ scr prerun --prefix "$SCR_PREFIX" || exit
 down=
 for ((left = runs - 1; left >= 0; left--)); do
     status=0
-    srun ${down:+--exclude "$down"} "$@" || status=$?
+    # A rank that fails ends the launch; without the option the others would wait for it.
+    srun --kill-on-bad-exit=1 ${down:+--exclude "$down"} "$@" || status=$?
     if [ "$status" -eq 0 ]; then
         break
     fi

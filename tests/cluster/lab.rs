@@ -227,9 +227,21 @@ impl Lab {
 
     /// What Slurm says of a job.
     pub(crate) fn job_state(&self, id: &str) -> String {
+        self.job_field(id, "JobState")
+    }
+
+    /// The exit status of a batch script that has ended.
+    pub(crate) fn exit_status(&self, id: &str) -> i32 {
+        let status = self.job_field(id, "ExitCode");
+        let code = status.split(':').next().and_then(|code| code.parse().ok());
+        code.unwrap_or_else(|| panic!("no exit status: {status}"))
+    }
+
+    fn job_field(&self, id: &str, name: &str) -> String {
         let job = self.ask(&["scontrol", "--oneliner", "show", "job", id]);
-        let state = job.split_whitespace().find_map(|word| word.strip_prefix("JobState="));
-        state.unwrap_or_else(|| panic!("no state in {job}")).to_string()
+        let mut fields = job.split_whitespace().filter_map(|word| word.split_once('='));
+        let field = fields.find(|(found, _)| *found == name);
+        field.unwrap_or_else(|| panic!("no {name} in {job}")).1.to_string()
     }
 
     /// How many processes of a host run a program of ours.

@@ -12,4 +12,5 @@ mod machine;
 mod ranks;
 mod rebuild;
 mod scavenge;
+mod scripts;
 mod windows;

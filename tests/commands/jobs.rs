@@ -76,7 +76,7 @@ fn every_script_is_bash_and_can_be_run() {
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "sh"))
         .collect();
-    assert_eq!(scripts.len(), 4);
+    assert_eq!(scripts.len(), 7);
     for script in scripts {
         succeed(Command::new("bash").arg("-n").arg(&script));
         let mode = std::fs::metadata(&script).expect("a script").permissions().mode();
