@@ -119,7 +119,9 @@ fn scr_halt_stops_the_job_in_each_of_its_forms() {
         ("immediate", &["--immediate"]),
     ];
     for (name, form) in forms {
-        let job = slow_job(&lab, name).set("TZ", "UTC");
+        // The last one does not wait for the application to hear of it.
+        let is_deaf = u8::from(name == "immediate").to_string();
+        let job = slow_job(&lab, name).set("TZ", "UTC").argue("stubborn", &is_deaf);
         let mut run = start(&job, Launcher::Srun, &["--runs", "3"]);
         wait_for_success(&job, &mut run, 1, 2);
         let mut words = vec!["scr_halt".to_string()];
@@ -137,7 +139,6 @@ fn scr_halt_stops_the_job_in_each_of_its_forms() {
         let end = run.finish();
         let exit = job.story().0[&1][&0].exit;
         if name == "immediate" {
-            // It was not asked.
             assert!(end.code != Some(0) && exit.is_none(), "{:?} {}", end.code, end.said);
         } else {
             assert_eq!(end.code, Some(0), "{name}: {}", end.said);
