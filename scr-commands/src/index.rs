@@ -48,7 +48,7 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "NAME")]
     current: Option<String>,
     /// Forget this dataset; its files stay
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, alias = "remove", value_name = "NAME")]
     drop: Option<String>,
     /// Forget all datasets after this one; their files stay
     #[arg(long, value_name = "NAME")]
@@ -56,6 +56,9 @@ pub(crate) struct Arguments {
     /// Take back a dataset that was dropped
     #[arg(short, long, value_name = "NAME")]
     add: Option<String>,
+    /// SCR's way to take a dataset in by its number, after a scavenge; here that is done by then
+    #[arg(short, long, value_name = "ID", hide = true)]
+    build: Option<u64>,
 }
 
 /// Lists, or changes, what is in a prefix.
@@ -64,6 +67,10 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
     let mut has_changed = false;
     if let Some(name) = &arguments.add {
         add(&prefix, name)?;
+        has_changed = true;
+    }
+    if let Some(id) = arguments.build {
+        build(&prefix, DatasetId(id))?;
         has_changed = true;
     }
     let mut index = load(&prefix)?;
@@ -195,21 +202,46 @@ fn drop_datasets(
 }
 
 fn add(prefix: &Prefix, name: &str) -> Result<()> {
-    for entry in prefix.entries()?.iter().rev() {
-        let hidden = entry.path.join(DROPPED);
-        if let Some(summary) = read_record::<Summary>(&hidden)?
-            && summary.dataset.name.as_str() == name
-        {
-            store().rename(&hidden, &entry.path.join("summary"))?;
-            return store().sync_dir(&entry.path);
-        }
-        if matches!(&entry.summary, Ok(Some(found)) if found.dataset.name.as_str() == name) {
-            return Ok(());
-        }
+    let is_meant = |summary: &Summary| summary.dataset.name.as_str() == name;
+    if take_back(prefix, &is_meant)?.is_some() {
+        return Ok(());
     }
     let message =
         format!("no dataset {name:?} was flushed to {} or dropped", prefix.root().display());
     Err(Error::new(ErrorKind::NotFound, message))
+}
+
+/// A scavenge writes the summary last: what has one that is not whole will never be.
+fn build(prefix: &Prefix, id: DatasetId) -> Result<()> {
+    let (kind, why) = match take_back(prefix, &|summary| summary.dataset.id == id)? {
+        Some(summary) if summary.state == PrefixState::Flushed => return Ok(()),
+        Some(summary) => (ErrorKind::Refused, format!("dataset {id}: {}", describe(&summary))),
+        None => {
+            let why = format!("there is no dataset {id} in {}", prefix.root().display());
+            (ErrorKind::NotFound, why)
+        }
+    };
+    Err(Error::new(kind, format!("{why}; scr scavenge saves what is only in caches")))
+}
+
+/// Finds the newest dataset that is meant, and shows its summary again if it was dropped.
+fn take_back(prefix: &Prefix, is_meant: &dyn Fn(&Summary) -> bool) -> Result<Option<Summary>> {
+    for entry in prefix.entries()?.into_iter().rev() {
+        let hidden = entry.path.join(DROPPED);
+        if let Some(summary) = read_record::<Summary>(&hidden)?
+            && is_meant(&summary)
+        {
+            store().rename(&hidden, &entry.path.join("summary"))?;
+            store().sync_dir(&entry.path)?;
+            return Ok(Some(summary));
+        }
+        if let Ok(Some(summary)) = entry.summary
+            && is_meant(&summary)
+        {
+            return Ok(Some(summary));
+        }
+    }
+    Ok(None)
 }
 
 /// How a dataset stands, in words.
@@ -491,5 +523,10 @@ DSET VALID FLUSHED             CUR NAME
         assert_eq!(ids(&load(&prefix).unwrap()), [1, 2, 3]);
         add(&prefix, "ckpt.3").unwrap();
         assert_eq!(add(&prefix, "ckpt.9").unwrap_err().kind(), ErrorKind::NotFound);
+        build(&prefix, DatasetId(4)).unwrap();
+        assert_eq!(ids(&load(&prefix).unwrap()), [1, 2, 3, 4]);
+        put(&prefix, 5, PrefixState::Failed { reason: "bad".into() });
+        assert_eq!(build(&prefix, DatasetId(5)).unwrap_err().kind(), ErrorKind::Refused);
+        assert_eq!(build(&prefix, DatasetId(6)).unwrap_err().kind(), ErrorKind::NotFound);
     }
 }

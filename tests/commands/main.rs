@@ -7,6 +7,7 @@ mod halt;
 mod harness;
 mod help;
 mod jobs;
+mod manual;
 mod queries;
 mod scr3;
 mod verify;
