@@ -376,8 +376,8 @@ fn install(place: &Path) {
         std::os::unix::fs::symlink(from, place.join(to)).expect("a link");
     };
     link(&library().join("libscr.so"), "lib/libscr.so.4");
-    for name in ["scr", "scr_run", "scr_prerun", "scr_postrun", "scr_halt"] {
-        link(scr(), &format!("bin/{name}"));
+    for name in ["", "_run", "_srun", "_prerun", "_postrun", "_halt", "_have_restart"] {
+        link(scr(), &format!("bin/scr{name}"));
     }
     let mut compiler = Command::new("cc");
     compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]);
