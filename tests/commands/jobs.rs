@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The job scripts of examples/jobs: all are bash, and those that need no Slurm are run.
+//! The job scripts of examples/jobs: all are bash, and those that need no Slurm are run. The page that goes through them has
+//! no command that is not tested.
 
 use scr_tests::program::{root, scr, succeed};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Fails until it has been started so many times, then does its work.
@@ -68,16 +69,47 @@ fn a_script_that_loops_by_itself_stops_when_it_should() {
     assert!(printed.contains("Halt condition detected: Reason: ENOUGH."), "{printed}");
 }
 
-#[test]
-fn every_script_is_bash_and_can_be_run() {
-    use std::os::unix::fs::PermissionsExt;
+/// The scripts, which end with `.sh`.
+fn scripts() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root().join("examples/jobs")).expect("scripts").flatten();
     let scripts: Vec<_> = entries
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "sh"))
         .collect();
     assert_eq!(scripts.len(), 7);
-    for script in scripts {
+    scripts
+}
+
+/// The blocks of bash of a page that are no part of a script, and of which some line is not typed by a test.
+fn untested<'a>(page: &'a str, scripts: &[String], tests: &[String]) -> Vec<&'a str> {
+    let blocks = page.split("\n```bash\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    let is_typed = |line: &str| tests.iter().any(|test| test.contains(&format!("\"{line}\"")));
+    let is_part =
+        |block: &str| scripts.iter().any(|script| script.contains(&format!("\n{block}\n")));
+    blocks.filter(|block| !is_part(block) && !block.lines().all(is_typed)).collect()
+}
+
+#[test]
+fn every_command_of_the_tutorial_is_run_by_a_test() {
+    let page = "\n```bash\na\nb\n```\n\n```bash\nc\nd\n```\n\n```\nx\n```\n\n```bash\nb\nc\n```\n";
+    let told = |texts: &[&str]| texts.iter().map(|text| (*text).to_string()).collect::<Vec<_>>();
+    let sources = told(&["f(\"c\"); f(\"d\");"]);
+    assert_eq!(untested(page, &told(&["#!\na\nb\n"]), &sources), ["b\nc"]);
+    assert_eq!(untested(page, &told(&["#!\nab\n"]), &sources), ["a\nb", "b\nc"]);
+
+    let read = |path: PathBuf| std::fs::read_to_string(path).expect("a file of the tree");
+    let page = read(root().join("docs/run-a-job.md"));
+    let scripts: Vec<String> = scripts().into_iter().map(read).collect();
+    let tests = ["tests/commands/manual.rs", "tests/cluster/scripts.rs"];
+    let tests = tests.map(|path| read(root().join(path)));
+    assert!(page.matches("\n```bash\n").count() > 10);
+    assert_eq!(untested(&page, &scripts, &tests), Vec::<&str>::new());
+}
+
+#[test]
+fn every_script_is_bash_and_can_be_run() {
+    use std::os::unix::fs::PermissionsExt;
+    for script in scripts() {
         succeed(Command::new("bash").arg("-n").arg(&script));
         let mode = std::fs::metadata(&script).expect("a script").permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "{}", script.display());

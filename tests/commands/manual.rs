@@ -102,6 +102,7 @@ const HALT_LINES: &[Line] = &[
     ("scr_halt --unset-checkpoints", 0, ""),
     ("scr_halt --list", 0, "None"),
     ("scr_halt --checkpoints 10 --before '2023-07-04T21:00:00'", 0, ""),
+    ("scr_halt --before '2033-07-04T21:00:00'", 0, ""),
     ("scr_halt -c 20 -b '2033-07-04T21:00:00' -v", 0, "CheckpointsLeft: 20"),
     ("scr_halt --list", 0, "ExitBefore: 2033-07-04T21:00:00"),
     ("scr_retries_halt", 1, "CONTINUE RUN"),
