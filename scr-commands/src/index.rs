@@ -233,6 +233,7 @@ fn take_back(prefix: &Prefix, is_meant: &dyn Fn(&Summary) -> bool) -> Result<Opt
         {
             store().rename(&hidden, &entry.path.join("summary"))?;
             store().sync_dir(&entry.path)?;
+            write_record(&prefix.record("index"), &from_summaries(prefix)?.0)?;
             return Ok(Some(summary));
         }
         if let Ok(Some(summary)) = entry.summary

@@ -7,7 +7,6 @@ use scr_core::event::EventKind;
 use scr_tests::program::root;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
 
 const RANKS: usize = 4;
 const STEPS: u64 = 8;
@@ -45,11 +44,7 @@ fn printed(job: &Job, id: &str) -> String {
 /// Waits until a batch job is over; returns its exit status.
 fn end_of(job: &Job, id: &str) -> i32 {
     let is_over = |state: &str| !["PENDING", "RUNNING", "COMPLETING"].contains(&state);
-    job.lab.wait_until("the job is over", 90, || {
-        // Whoever asks all the time keeps the job from its work.
-        std::thread::sleep(Duration::from_millis(200));
-        is_over(&job.lab.job_state(id))
-    });
+    job.lab.wait_until("the job is over", 90, || is_over(&job.lab.job_state(id)));
     job.lab.exit_status(id)
 }
 
