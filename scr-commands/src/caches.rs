@@ -3,6 +3,7 @@
 //! of a launch would do.
 
 use crate::output::{progress, warn};
+use crate::prefix::Prefix;
 use scr_core::clock::SystemClock;
 use scr_core::comm::Comm;
 use scr_core::comm::thread::{Scheduler, World};
@@ -12,7 +13,7 @@ use scr_core::host::{Host, JobInfo};
 use scr_core::id::{JobId, NodeName, UserName};
 use scr_core::store::posix::Posix;
 use scr_core::{ErrorKind, Result};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The cache of a node.
@@ -30,14 +31,15 @@ pub(crate) struct NodeCache {
 /// That of a node; of several, one that knows the reason.
 pub(crate) fn on_each<T: Send>(
     command: &'static str,
-    (prefix, job_id): (&Path, &JobId),
+    (prefix, job_id): (&Prefix, &JobId),
     caches: &[NodeCache],
     body: impl Fn(Box<dyn Comm>, Host, Config) -> Result<T> + Sync,
 ) -> Result<T> {
     let posix = Arc::new(Posix::new());
     let results = World::new(caches.len(), Scheduler::Free).run(|comm| {
         let NodeCache { node, base, user } = caches[comm.rank()].clone();
-        let mut config = Config::default_for(prefix.to_path_buf());
+        let mut config = Config::default_for(prefix.root().to_path_buf());
+        config.task = prefix.task().map(String::from);
         config.cache_base = base;
         let host = Host {
             local: posix.clone(),
@@ -46,7 +48,7 @@ pub(crate) fn on_each<T: Send>(
             sink: Arc::new(Aloud { command }),
             job: JobInfo { job_id: job_id.clone(), user, node, end_unix_seconds: None },
             random: scr_core::host::random,
-            directory: prefix.to_path_buf(),
+            directory: prefix.root().to_path_buf(),
             background: true,
         };
         body(comm, host, config)

@@ -16,7 +16,7 @@ use scr_core::format::state::{PartState, Phase};
 use scr_core::{Error, ErrorKind, Result};
 use serde_json::json;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Options of `scr explain`.
 #[derive(clap::Args, Debug)]
@@ -41,12 +41,12 @@ pub(crate) struct Arguments {
 
 /// Tells why. Exit status 1 when no decision was ever made here.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
-    let prefix = Prefix::new(&arguments.prefix);
+    let prefix = Prefix::at(&arguments.prefix);
     let decision: Option<Decision> = read_record(&prefix.record("decision"))?;
     let index = index::load(&prefix)?;
     let left = index::left_by_scr3(&prefix);
     let (current, lease) = (prefix.current()?, prefix.lease()?);
-    let cached = cached(&arguments.cache, &absolute(&arguments.prefix)?)?;
+    let cached = cached(&arguments.cache, &prefix)?;
     let identity = current.as_ref().map(|current| current.identity);
     if arguments.json {
         let value = json!({
@@ -85,8 +85,8 @@ pub(crate) struct CachedPart {
 }
 
 /// The parts below these cache directories that belong to the prefix, whatever the user and the job.
-pub(crate) fn cached(bases: &[PathBuf], prefix: &Path) -> Result<Vec<CachedPart>> {
-    let ours = prefix_directory(prefix);
+pub(crate) fn cached(bases: &[PathBuf], prefix: &Prefix) -> Result<Vec<CachedPart>> {
+    let ours = prefix_directory(&absolute(prefix.root())?);
     let mut parts = Vec::new();
     for base in bases {
         // A cache that others use too: what cannot be listed is not ours. In one that nodes share each has a directory.
@@ -99,7 +99,7 @@ pub(crate) fn cached(bases: &[PathBuf], prefix: &Path) -> Result<Vec<CachedPart>
             if name_of(&directory) != ours {
                 continue;
             }
-            for part in list(&directory)? {
+            for part in list(&prefix.in_cache(&directory))? {
                 if name_of(&part).starts_with("dataset.") {
                     let missing = || Error::new(ErrorKind::NotFound, "no state: never begun");
                     let state =
@@ -244,6 +244,7 @@ fn describe_prefix(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
     use crate::samples;
     use scr_core::format::dataset::{Place, Scheme};
     use scr_core::format::summary::PrefixState;
@@ -313,7 +314,7 @@ DSET NAME    WHERE            VERDICT    WHY
     #[test]
     fn what_scr_3_left_is_told() {
         let prefix = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/scr3/prefix");
-        let left = index::left_by_scr3(&Prefix::new(Path::new(prefix)));
+        let left = index::left_by_scr3(&Prefix::new(Path::new(prefix), None));
         let text = describe_prefix(&Index::default(), &left, None, None, &TimeZone::UTC);
         assert!(text.contains("In the prefix now:") && text.contains("*  ckpt.6 (w"), "{text}");
         let decision = Decision {
@@ -342,7 +343,9 @@ DSET NAME    WHERE            VERDICT    WHY
         put(prefix, 3, Phase::Committed);
         put(prefix, 2, Phase::Condemned { reason: "the application said so".into() });
         put(Path::new("/p/run2"), 9, Phase::Committed);
-        let text = describe_caches(&cached(&[base.path().to_path_buf()], prefix).unwrap());
+        let text = describe_caches(
+            &cached(&[base.path().to_path_buf()], &Prefix::new(prefix, None)).unwrap(),
+        );
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
         assert!(lines[1].ends_with("set aside: the application said so"), "{text}");

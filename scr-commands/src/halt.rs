@@ -100,7 +100,7 @@ pub(crate) fn main(arguments: &Arguments) -> u8 {
     let mut code = exit::SUCCESS;
     for root in &arguments.prefixes {
         // The others are asked all the same.
-        if let Err(error) = one(&Prefix::new(root), arguments, &zone) {
+        if let Err(error) = one(&Prefix::at(root), arguments, &zone) {
             complain("scr halt", &error);
             code = if code == exit::SUCCESS { exit::of_error(error.kind()) } else { code };
         }

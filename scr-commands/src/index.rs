@@ -63,7 +63,7 @@ pub(crate) struct Arguments {
 
 /// Lists, or changes, what is in a prefix.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
-    let prefix = Prefix::new(&arguments.prefix);
+    let prefix = Prefix::at(&arguments.prefix);
     let mut has_changed = false;
     if let Some(name) = &arguments.add {
         add(&prefix, name)?;
@@ -398,7 +398,10 @@ DSET VALID FLUSHED             CUR NAME
 
     /// The prefix of `tests/data/scr3`.
     fn scr3_prefix() -> Prefix {
-        Prefix::new(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/scr3/prefix")))
+        Prefix::new(
+            Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/scr3/prefix")),
+            None,
+        )
     }
 
     #[test]
@@ -441,7 +444,7 @@ DSET VALID FLUSHED             CUR NAME
     fn what_scr_3_left_can_be_chosen_and_not_dropped() {
         let left = left_by_scr3(&scr3_prefix());
         let base = tempfile::tempdir().unwrap();
-        let prefix = Prefix::new(base.path());
+        let prefix = Prefix::new(base.path(), None);
         let index = Index::default();
         set_current(&prefix, &index, &left, "ckpt.4").unwrap();
         let identity = left.named("ckpt.4").unwrap().identity();
@@ -461,7 +464,7 @@ DSET VALID FLUSHED             CUR NAME
     #[test]
     fn the_index_is_made_anew_when_missing_torn_or_old() {
         let base = tempfile::tempdir().unwrap();
-        let prefix = Prefix::new(base.path());
+        let prefix = Prefix::new(base.path(), None);
         let path = prefix.record("index");
         assert!(load(&prefix).unwrap().entries.is_empty());
         put(&prefix, 10, PrefixState::Flushed);
@@ -481,7 +484,7 @@ DSET VALID FLUSHED             CUR NAME
     #[test]
     fn a_damaged_summary_hides_only_its_own_dataset() {
         let base = tempfile::tempdir().unwrap();
-        let prefix = Prefix::new(base.path());
+        let prefix = Prefix::new(base.path(), None);
         put(&prefix, 1, PrefixState::Flushed);
         put(&prefix, 2, PrefixState::Flushed);
         store().append(&prefix.record("dataset.2/summary"), b"x").unwrap();
@@ -491,7 +494,7 @@ DSET VALID FLUSHED             CUR NAME
     #[test]
     fn a_persons_choice_is_kept_and_only_good_checkpoints_are_chosen() {
         let base = tempfile::tempdir().unwrap();
-        let prefix = Prefix::new(base.path());
+        let prefix = Prefix::new(base.path(), None);
         put(&prefix, 1, PrefixState::Flushed);
         put(&prefix, 2, PrefixState::Flushing { epoch: scr_core::id::Epoch(1) });
         let index = load(&prefix).unwrap();
@@ -512,7 +515,7 @@ DSET VALID FLUSHED             CUR NAME
     #[test]
     fn dropped_datasets_stay_dropped_until_added() {
         let base = tempfile::tempdir().unwrap();
-        let prefix = Prefix::new(base.path());
+        let prefix = Prefix::new(base.path(), None);
         for id in 1..=4 {
             put(&prefix, id, PrefixState::Flushed);
         }

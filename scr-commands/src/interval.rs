@@ -83,7 +83,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
         Some(path) => read_log(path)?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("there is no log {}", path.display()))
         })?,
-        None => read_logs(&Prefix::new(&arguments.prefix))?,
+        None => read_logs(&Prefix::at(&arguments.prefix))?,
     };
     if read.unreadable > 0 {
         note(&format!("{} of the log cannot be read", count(read.unreadable as u64, "line")));

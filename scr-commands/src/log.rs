@@ -447,7 +447,7 @@ mod tests {
     #[test]
     fn lines_are_appended_and_no_prefix_is_made_up() {
         let place = tempfile::tempdir().unwrap();
-        let log = Log::new(&Prefix::new(place.path()), None);
+        let log = Log::new(&Prefix::new(place.path(), None), None);
         log.append(0, Entry::run_start(1)).unwrap();
         log.append(60, Entry::run_start(2)).unwrap();
         let text = String::from_utf8(store().read(&log.path()).unwrap()).unwrap();
@@ -455,7 +455,7 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert_eq!((lines[1].unix_seconds, lines[1].job_id.as_str()), (60, "defjobid"));
 
-        let nowhere = Log::new(&Prefix::new(&place.path().join("nowhere")), Some("1"));
+        let nowhere = Log::new(&Prefix::new(&place.path().join("nowhere"), None), Some("1"));
         let error = nowhere.append(0, Entry::run_start(1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
     }

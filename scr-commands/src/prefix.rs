@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The records of a prefix, as the commands see them: read all, write only what is a person's to write.
 
+use crate::environment::variable;
 use crate::files::{list, name_of, read_record, store};
+use crate::settings;
 use scr_core::exec::scr3;
 use scr_core::format::current::Current;
 use scr_core::format::halt::{HaltRequest, HaltUsed};
@@ -16,6 +18,7 @@ use std::sync::Arc;
 pub(crate) struct Prefix {
     records: PathBuf,
     root: PathBuf,
+    task: Option<String>,
 }
 
 /// A dataset's directory among the records, and what its summary says.
@@ -28,17 +31,43 @@ pub(crate) struct Entry {
 }
 
 impl Prefix {
-    /// The prefix at `root`.
-    pub(crate) fn new(root: &Path) -> Self {
-        Self { records: root.join(".scr"), root: root.to_path_buf() }
+    /// The prefix at `root`, for one `task` of several where given.
+    pub(crate) fn new(root: &Path, task: Option<&str>) -> Self {
+        let of_task = |task| root.join(".scr").join(format!("task.{task}"));
+        let records = task.map_or_else(|| root.join(".scr"), of_task);
+        Self { records, root: root.to_path_buf(), task: task.map(String::from) }
+    }
+
+    /// The prefix at `root`, for the task that this process's environment or the configuration there names (`SCR_TASK`).
+    pub(crate) fn at(root: &Path) -> Self {
+        // With a configuration that is wrong elsewhere a prefix can still be looked at.
+        let of_job = || settings::of(root).ok()?.task;
+        Self::new(
+            root,
+            variable("SCR_TASK").filter(|task| !task.is_empty()).or_else(of_job).as_deref(),
+        )
     }
 
     /// The prefix of a job, with the records of its task where it is one of several.
     pub(crate) fn of(config: &scr_core::config::Config) -> Self {
-        let (root, task) = (&config.prefix, config.task.as_deref());
+        Self::new(&config.prefix, config.task.as_deref())
+    }
+
+    /// The prefix as the library has it.
+    pub(crate) fn core(&self) -> scr_core::exec::prefix::Prefix {
         let files = Arc::new(scr_core::store::posix::Posix::new());
-        let core = scr_core::exec::prefix::Prefix::new(files, root.clone(), task);
-        Self { records: core.records().to_path_buf(), root: root.clone() }
+        scr_core::exec::prefix::Prefix::new(files, self.root.clone(), self.task())
+    }
+
+    /// Which task of several it is for.
+    pub(crate) fn task(&self) -> Option<&str> {
+        self.task.as_deref()
+    }
+
+    /// Where a node has what belongs to it, below the directory of the job and the prefix.
+    pub(crate) fn in_cache(&self, of_prefix: &Path) -> PathBuf {
+        let of_task = |task| of_prefix.join(format!("task.{task}"));
+        self.task().map_or_else(|| of_prefix.to_path_buf(), of_task)
     }
 
     /// The directory itself.

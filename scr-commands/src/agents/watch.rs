@@ -80,7 +80,7 @@ pub(super) fn watch(watch: &Watch, settings: &Settings, voice: &Voice, ears: &Ea
 }
 
 /// The counters of a job on this node, end to end: `<prefix hash>/heartbeat`, and the same below `task.<...>/`.
-fn counters(job: &Path) -> Result<Vec<u8>> {
+pub(crate) fn counters(job: &Path) -> Result<Vec<u8>> {
     let mut all = Vec::new();
     for of_prefix in list(job)? {
         let tasks = list(&of_prefix)?.into_iter().filter(|path| name_of(path).starts_with("task."));

@@ -129,7 +129,7 @@ impl Common {
             return Ok(exit::SUCCESS);
         }
         let job = self.jobid.clone().or_else(job_id);
-        let log = Log::new(&Prefix::new(&self.prefix), job.as_deref());
+        let log = Log::new(&Prefix::at(&self.prefix), job.as_deref());
         let when = self.start.unwrap_or_else(|| SystemClock::default().unix().as_secs());
         log.append(when, entry)?;
         Ok(exit::SUCCESS)

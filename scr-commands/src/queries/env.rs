@@ -115,7 +115,7 @@ fn report(arguments: &Arguments, around: Option<&Allocation<'_>>) -> Result<(Rep
         Ok(down.map(|down| json!(compress(&down))))
     };
     let runnodes =
-        || Ok(nodes_file::of_last_launch(&Prefix::new(&arguments.prefix))?.map(Value::from));
+        || Ok(nodes_file::of_last_launch(&Prefix::at(&arguments.prefix))?.map(Value::from));
     let items: [Item<'_>; 6] = [
         ("user", arguments.user, &user),
         ("jobid", arguments.jobid, &job),

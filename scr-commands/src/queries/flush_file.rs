@@ -119,7 +119,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
     } else {
         arguments.cache.clone()
     };
-    let known = look(&Prefix::new(&root), &explain::cached(&caches, &root)?)?;
+    let prefix = Prefix::at(&root);
+    let known = look(&prefix, &explain::cached(&caches, &prefix)?)?;
     let (found, text) = answer(&known, &arguments.question, arguments.before);
     if arguments.json {
         let datasets: Vec<Value> = found.iter().map(|one| one.to_json()).collect();
@@ -219,7 +220,7 @@ mod tests {
     /// 2 and 4 flushed, 4 also in cache; 5, an output, and 6 only in cache; 7 never finished; 8 set aside.
     fn known() -> BTreeMap<DatasetId, Known> {
         let place = tempfile::tempdir().unwrap();
-        let prefix = Prefix::new(place.path());
+        let prefix = Prefix::new(place.path(), None);
         for (id, state) in [
             (2, PrefixState::Flushed),
             (4, PrefixState::Flushed),
@@ -278,7 +279,7 @@ mod tests {
         young.identity.0[0] = 0;
         young.name = scr_core::id::DatasetName::new("young");
         let parts = [part(young.clone(), Phase::Committed), part(old, Phase::Committed)];
-        let known = look(&Prefix::new(place.path()), &parts).unwrap();
+        let known = look(&Prefix::new(place.path(), None), &parts).unwrap();
         assert_eq!(known[&DatasetId(3)].header, young);
     }
 }

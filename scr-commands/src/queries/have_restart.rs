@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
 
 /// Prints the name.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
-    let prefix = Prefix::new(&arguments.prefix);
+    let prefix = Prefix::at(&arguments.prefix);
     let summaries = summaries(&prefix)?;
     let left = index::left_by_scr3(&prefix);
     let config = settings::of(&arguments.prefix)?;
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn only_complete_checkpoints_count_and_a_sealed_flush_is_complete() {
         let place = tempfile::tempdir().unwrap();
-        let prefix = Prefix::new(place.path());
+        let prefix = Prefix::new(place.path(), None);
         assert!(names(&prefix, None).is_empty());
         let flushing = PrefixState::Flushing { epoch: Epoch(1) };
         for (id, state) in [
@@ -184,10 +184,10 @@ mod tests {
 
     #[test]
     fn what_scr_3_left_is_offered_too() {
-        let prefix = Prefix::new(Path::new(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../tests/data/scr3/prefix"
-        )));
+        let prefix = Prefix::new(
+            Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/scr3/prefix")),
+            None,
+        );
         assert_eq!(names(&prefix, None)[0], "ckpt.6");
     }
 }

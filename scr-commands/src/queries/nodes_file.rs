@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 
 /// Prints the number.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
-    let nodes = of_last_launch(&Prefix::new(&arguments.prefix))?;
+    let nodes = of_last_launch(&Prefix::at(&arguments.prefix))?;
     if arguments.json {
         print_json(&json!({ "nodes": nodes }))?;
     } else if let Some(nodes) = nodes {
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn the_decision_counts_and_the_log_stands_in() {
         let place = tempfile::tempdir().unwrap();
-        let prefix = Prefix::new(place.path());
+        let prefix = Prefix::new(place.path(), None);
         assert_eq!(of_last_launch(&prefix).unwrap(), None);
         let log = Log::new(&prefix, None);
         for nodes in [7, 5] {

@@ -74,7 +74,7 @@ struct Facts<'a> {
 /// # Errors
 /// Those of reading the configuration.
 pub(super) fn reason(root: &Path, end: Option<u64>) -> Result<Option<String>> {
-    let prefix = Prefix::new(root);
+    let prefix = Prefix::at(root);
     let request = match prefix.halt() {
         // Somebody asked for something: who cannot read what it was had better stop.
         Err(error) if error.kind() == ErrorKind::Corrupt => {

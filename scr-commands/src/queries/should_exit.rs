@@ -94,7 +94,7 @@ fn reason(arguments: &Arguments, manager: Option<&dyn ResourceManager>) -> Resul
     }
     let names: BTreeSet<String> = names.into_iter().collect();
     let min_nodes = arguments.min_nodes.filter(|&nodes| nodes > 0);
-    let last = nodes_file::of_last_launch(&Prefix::new(&arguments.prefix))?;
+    let last = nodes_file::of_last_launch(&Prefix::at(&arguments.prefix))?;
     Ok(too_few(&names, &down, min_nodes, last))
 }
 

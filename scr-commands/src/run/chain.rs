@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn our_request_is_taken_back_and_a_persons_stays() {
         let base = tempfile::tempdir().unwrap();
-        let prefix = Prefix::new(base.path());
+        let prefix = Prefix::new(base.path(), None);
         Chain::take_back(&prefix).unwrap();
         Chain::ask_to_stop(&prefix);
         assert!(is_ours(&prefix.halt().unwrap().unwrap()));

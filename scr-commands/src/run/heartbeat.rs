@@ -5,7 +5,8 @@
 //! rank that hangs from one that works: but only the user knows how long work may take, so it is watched for as long as
 //! the user says, or not at all.
 
-use crate::files::{list, list_deep, optional, store};
+use crate::agents::watch::counters;
+use crate::files::list_deep;
 use crate::output::{join, say_now};
 use scr_core::Result;
 use scr_core::id::NodeName;
@@ -164,23 +165,17 @@ impl Listener {
     }
 }
 
-/// Reads the counters of a node: `<control>/<user>/scr.<job>/<prefix hash>/heartbeat`, end to end.
+/// Reads the counters of a virtual node, whose control directory nobody else uses: those of each job there, end to end.
 pub(crate) fn read_counters(control: &Path) -> Result<Vec<u8>> {
-    let mut all = Vec::new();
-    for directory in list_deep(control, 3)? {
-        for path in list(&directory)? {
-            if path.ends_with("heartbeat") {
-                all.extend(optional(store().read(&path))?.unwrap_or_default());
-                all.push(b'\n');
-            }
-        }
-    }
-    Ok(all)
+    let jobs = list_deep(control, 2)?;
+    let counters = jobs.iter().map(|job| counters(job));
+    Ok(counters.collect::<Result<Vec<_>>>()?.concat())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::store;
 
     #[test]
     fn an_application_hangs_when_it_makes_no_calls_for_longer_than_it_may() {

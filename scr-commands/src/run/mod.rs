@@ -200,7 +200,7 @@ impl<'a> Supervisor<'a> {
             let wanted = site.wanted() as usize;
             (Box::new(site), wanted, Duration::from_secs(1))
         };
-        let prefix = Prefix::new(&prefix);
+        let prefix = Prefix::at(&prefix);
         // A configuration that the library would refuse is for the library to refuse, with all its ranks.
         let config = settings::of(prefix.root()).ok();
         let of_file =

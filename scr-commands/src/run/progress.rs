@@ -34,7 +34,7 @@ impl Progress {
 pub(crate) fn progress(cache_bases: &[PathBuf], prefix: &Prefix) -> Result<Progress> {
     let mut progress = Progress::default();
     for base in cache_bases {
-        progress.cached = progress.cached.max(highest_committed(base)?);
+        progress.cached = progress.cached.max(highest_committed(base, prefix)?);
     }
     progress.flushed = flushed(prefix)?;
     Ok(progress)
@@ -47,11 +47,11 @@ pub(crate) fn flushed(prefix: &Prefix) -> Result<Option<DatasetId>> {
     Ok(flushed.map(|summary| summary.dataset.id).max())
 }
 
-/// The highest committed dataset below `<base>/<user>/scr.<job>/<prefix hash>/`.
-fn highest_committed(base: &Path) -> Result<Option<DatasetId>> {
+/// The highest committed dataset of the prefix in a cache that nobody else uses.
+fn highest_committed(base: &Path, prefix: &Prefix) -> Result<Option<DatasetId>> {
     let mut highest = None;
     for jobs in list_deep(base, 3)? {
-        for part in list(&jobs)? {
+        for part in list(&prefix.in_cache(&jobs))? {
             if !name_of(&part).starts_with("dataset.") {
                 continue;
             }
@@ -91,7 +91,7 @@ mod tests {
     fn only_committed_and_flushed_datasets_count() {
         let base = tempfile::tempdir().unwrap();
         let caches = [base.path().join("node0"), base.path().join("node1")];
-        let prefix = Prefix::new(&base.path().join("prefix"));
+        let prefix = Prefix::new(&base.path().join("prefix"), None);
         assert_eq!(progress(&caches, &prefix).unwrap(), Progress::default());
 
         put_part(&caches[0], 3, Phase::Committed);

@@ -47,7 +47,7 @@ pub(crate) fn save_what_is_only_in_cache(
         return Ok(Saved::Failed(newest, "no node is left".into()));
     }
     let job = JobId::new(&run.job_id);
-    Ok(told(newest, on_each("scr run", (prefix.root(), &job), &alive, scavenge)?))
+    Ok(told(newest, on_each("scr run", (prefix, &job), &alive, scavenge)?))
 }
 
 fn told(newest: DatasetId, outcomes: Vec<Outcome>) -> Saved {

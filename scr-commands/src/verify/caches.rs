@@ -3,7 +3,8 @@
 //! would do, once for every job that left something.
 
 use crate::caches::{NodeCache, on_each};
-use crate::files::{list, name_of};
+use crate::files::{list, name_of, store};
+use crate::prefix::Prefix;
 use scr_core::Result;
 use scr_core::exec::audit::{Action, Audited, audit};
 use scr_core::exec::cache::prefix_directory;
@@ -24,7 +25,7 @@ pub(super) struct JobAudit {
 /// # Errors
 /// [`ErrorKind::Refused`] when a repair is asked for, and a job uses the prefix.
 pub(super) fn audit_all(
-    prefix: &Path,
+    prefix: &Prefix,
     bases: &[PathBuf],
     action: Action,
     name: Option<&str>,
@@ -38,8 +39,9 @@ pub(super) fn audit_all(
 }
 
 /// The jobs, and their users, that left something for this prefix: `<base>/<user>/scr.<job>/<prefix>/`.
-fn jobs(prefix: &Path, bases: &[PathBuf]) -> BTreeSet<(UserName, JobId)> {
-    let ours = prefix_directory(prefix);
+fn jobs(prefix: &Prefix, bases: &[PathBuf]) -> BTreeSet<(UserName, JobId)> {
+    let ours = prefix_directory(prefix.root());
+    let has_some = |of_prefix: &Path| store().metadata(&prefix.in_cache(of_prefix)).is_ok();
     let mut jobs = BTreeSet::new();
     // A cache that others use too: what cannot be listed is not ours.
     let inside = |path: &Path| list(path).unwrap_or_default();
@@ -47,7 +49,7 @@ fn jobs(prefix: &Path, bases: &[PathBuf]) -> BTreeSet<(UserName, JobId)> {
         for job in inside(&user) {
             let name = name_of(&job);
             let Some(id) = name.strip_prefix("scr.") else { continue };
-            if inside(&job).iter().any(|path| name_of(path) == ours) {
+            if inside(&job).iter().any(|path| name_of(path) == ours && has_some(path)) {
                 jobs.insert((UserName::new(name_of(&user)), JobId::new(id)));
             }
         }
@@ -56,7 +58,7 @@ fn jobs(prefix: &Path, bases: &[PathBuf]) -> BTreeSet<(UserName, JobId)> {
 }
 
 fn audit_job(
-    prefix: &Path,
+    prefix: &Prefix,
     bases: &[PathBuf],
     (user, job): (&UserName, &JobId),
     action: Action,
@@ -83,7 +85,6 @@ fn node_names(bases: &[PathBuf]) -> Vec<NodeName> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::store;
 
     #[test]
     fn every_job_of_the_prefix_is_found_once() {
@@ -100,9 +101,15 @@ mod tests {
         ] {
             store().create_dir_all(&bases[base].join(user).join(job).join(hash)).unwrap();
         }
-        let found = jobs(prefix, &bases);
+        let found = jobs(&Prefix::new(prefix, None), &bases);
         let found: Vec<_> = found.iter().map(|(u, j)| (u.as_str(), j.as_str())).collect();
         assert_eq!(found, [("ann", "7"), ("ann", "8")]);
+
+        let task = bases[1].join("ann/scr.8").join(&ours).join("task.3");
+        store().create_dir_all(&task).unwrap();
+        let found = jobs(&Prefix::new(prefix, Some("3")), &bases);
+        let found: Vec<_> = found.iter().map(|(u, j)| (u.as_str(), j.as_str())).collect();
+        assert_eq!(found, [("ann", "8")]);
 
         let names = node_names(&bases);
         assert_eq!(names[1].as_str(), super::super::show(&bases[1]));

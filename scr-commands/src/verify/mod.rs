@@ -14,10 +14,8 @@ use scr_core::exec::audit::{Action, Audited};
 use scr_core::exec::inspect::{Inspected, inspect};
 use scr_core::exec::prefix::Prefix;
 use scr_core::format::summary::{PrefixState, Summary};
-use scr_core::store::posix::Posix;
 use scr_core::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Options of `scr verify`.
 #[derive(clap::Args, Debug)]
@@ -89,12 +87,12 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
     let bases = existing(&arguments.cache)?;
     let name = arguments.name.as_deref();
     let action = if arguments.repair { Action::Repair } else { Action::Look };
-    if action == Action::Look && crate::prefix::Prefix::new(&root).is_held() {
+    let prefix = crate::prefix::Prefix::at(&root);
+    if action == Action::Look && prefix.is_held() {
         note("a job holds the prefix, or died holding it; what it changes meanwhile may look bad");
     }
-    let jobs = caches::audit_all(&root, &bases, action, name)?;
-    let prefix = Prefix::new(Arc::new(Posix::new()), root.clone(), None);
-    let (flushed, unreadable) = examine(&prefix, name)?;
+    let jobs = caches::audit_all(&prefix, &bases, action, name)?;
+    let (flushed, unreadable) = examine(&prefix.core(), name)?;
     let verified = Verified { prefix: root, flushed, unreadable, jobs };
     if let Some(name) = name
         && verified.is_empty()
