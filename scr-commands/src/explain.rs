@@ -244,11 +244,11 @@ fn describe_prefix(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
     use crate::samples;
     use scr_core::format::dataset::{Place, Scheme};
     use scr_core::format::summary::PrefixState;
     use scr_core::id::{DatasetId, DatasetIdentity, DatasetName, Epoch, NodeName};
+    use std::path::Path;
 
     fn candidate(id: u64, location: Location, verdict: Verdict, reason: &str) -> CandidateReport {
         CandidateReport {

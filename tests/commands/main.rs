@@ -9,6 +9,7 @@ mod help;
 mod jobs;
 mod manual;
 mod queries;
+mod restarts;
 mod scr3;
 mod verify;
 

@@ -6,7 +6,7 @@
 
 use crate::explain;
 use crate::files::absolute;
-use crate::output::{print, print_json};
+use crate::output::{note, print, print_json};
 use crate::prefix::Prefix;
 use crate::{exit, settings};
 use scr_core::Result;
@@ -47,6 +47,13 @@ pub(crate) struct Arguments {
     /// Only those before this one (with the lists)
     #[arg(short, long, value_name = "ID", conflicts_with_all = ["need_flush", "latest", "location", "name"])]
     before: Option<u64>,
+    /// SCR's way to end a flush that was begun, with --name; here a launch, or scr scavenge, does that, and this tells by the
+    /// exit status whether it is done
+    #[arg(short, long, requires = "name", hide = true)]
+    resume: bool,
+    /// SCR's way to write the summary of a flush, with --name; as --resume
+    #[arg(short = 'S', long, requires = "name", hide = true)]
+    summary: bool,
     /// Print as JSON what is known of the datasets that were asked for
     #[arg(long)]
     json: bool,
@@ -121,6 +128,16 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
     };
     let prefix = Prefix::at(&root);
     let known = look(&prefix, &explain::cached(&caches, &prefix)?)?;
+    if arguments.resume || arguments.summary {
+        let asked = arguments.question.name.map(DatasetId);
+        let is_whole = asked.and_then(|id| known.get(&id)).is_some_and(|one| one.is_flushed);
+        if !is_whole {
+            note(
+                "it is not whole in the prefix; the next launch ends what it can, scr scavenge does at once",
+            );
+        }
+        return Ok(if is_whole { exit::SUCCESS } else { exit::NO });
+    }
     let (found, text) = answer(&known, &arguments.question, arguments.before);
     if arguments.json {
         let datasets: Vec<Value> = found.iter().map(|one| one.to_json()).collect();

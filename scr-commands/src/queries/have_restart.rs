@@ -45,12 +45,11 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Prints the name.
-pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
-    let prefix = Prefix::at(&arguments.prefix);
-    let summaries = summaries(&prefix)?;
-    let left = index::left_by_scr3(&prefix);
-    let config = settings::of(&arguments.prefix)?;
+/// The checkpoint in the prefix that a restart of so many ranks would try first.
+pub(crate) fn newest_in_prefix(prefix: &Prefix, ranks: Option<u32>) -> Result<Option<Candidate>> {
+    let summaries = summaries(prefix)?;
+    let left = index::left_by_scr3(prefix);
+    let config = settings::of(prefix.root())?;
     let by_parameter = config.current.and_then(|name| chosen(&name, &summaries, &left));
     let current = match by_parameter {
         Some(current) => Some(current),
@@ -58,11 +57,16 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
     };
     let is_wanted = |header: &DatasetHeader| {
         // How many ranks wrote what SCR 3 left, only those who read it find out.
-        header.ranks == 0 || arguments.ranks.is_none_or(|ranks| ranks == header.ranks)
+        header.ranks == 0 || ranks.is_none_or(|ranks| ranks == header.ranks)
     };
-    let mut order = order(&summaries, &left, current.as_ref());
-    order.retain(|candidate| is_wanted(&candidate.header));
-    let first = order.first();
+    let order = order(&summaries, &left, current.as_ref());
+    Ok(order.into_iter().find(|candidate| is_wanted(&candidate.header)))
+}
+
+/// Prints the name.
+pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
+    let first = newest_in_prefix(&Prefix::at(&arguments.prefix), arguments.ranks)?;
+    let first = first.as_ref();
     if arguments.json {
         print_json(&json!({ "restart": first.map(|first| json!({
             "id": first.header.id.0,

@@ -8,6 +8,7 @@ mod heartbeat;
 pub(crate) mod kill_node;
 mod options;
 mod placement;
+mod programs;
 mod progress;
 pub(crate) mod rank_exec;
 pub(crate) mod salvage;
@@ -19,18 +20,20 @@ pub(crate) use options::Arguments;
 
 use crate::environment::variable;
 use crate::files::{absolute, list, name_of, store};
-use crate::launcher::{self, Launcher};
+use crate::launcher::Launch;
 use crate::log::{self, Entry, Log};
 use crate::output::{complain, count, join, say_now};
 use crate::prefix::Prefix;
+use crate::queries::have_restart::newest_in_prefix;
 use crate::resource_manager::{self, ResourceManager, parse_node_list};
 use crate::settings::{self, Settings};
-use crate::{ask, exit, halt};
+use crate::{exit, halt};
 use chain::Chain;
 use decide::{Ended, Reason, Status, Verdict, application_status, decide};
 use directory::RunDirectory;
 use heartbeat::{CallLimits, Listener};
 use placement::{Placement, place};
+use programs::{Programs, name_checkpoint};
 use progress::Progress;
 use salvage::Saved;
 use scr_core::clock::{Clock, SystemClock};
@@ -57,14 +60,12 @@ pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
         return cannot_start(Error::io("start", Path::new(&arguments.command[0]), &error));
     }
     let manager = if arguments.local { None } else { resource_manager::around()? };
-    let chosen = launcher::choose(&arguments.command, manager.is_some(), &version_of)
-        .and_then(|launcher| ask::find(&arguments.command[0]).map(|()| launcher));
-    let launcher = match chosen {
-        Ok(launcher) => launcher,
+    let programs = match Programs::new(arguments, manager.is_some()) {
+        Ok(programs) => programs,
         Err(error) => return cannot_start(error),
     };
     let clock = SystemClock::default();
-    let mut supervisor = Supervisor::new(arguments, &clock, launcher, manager)?;
+    let mut supervisor = Supervisor::new(arguments, &clock, programs, manager)?;
     let end = supervisor.drive().unwrap_or_else(|error| {
         // Whatever went wrong: what is only in the caches is still saved.
         complain("scr run", &error);
@@ -139,7 +140,7 @@ struct RunEnd {
 struct Supervisor<'a> {
     arguments: &'a Arguments,
     clock: &'a dyn Clock,
-    launcher: Box<dyn Launcher>,
+    programs: Programs,
     site: Box<dyn Site>,
     /// How many nodes a launch has when none is missing.
     wanted: usize,
@@ -164,7 +165,7 @@ impl<'a> Supervisor<'a> {
     fn new(
         arguments: &'a Arguments,
         clock: &'a dyn Clock,
-        launcher: Box<dyn Launcher>,
+        programs: Programs,
         manager: Option<Box<dyn ResourceManager>>,
     ) -> Result<Self> {
         let signals = signals::collect()?;
@@ -181,7 +182,7 @@ impl<'a> Supervisor<'a> {
         let after_death = seconds(arguments.hang_seconds);
         let (site, wanted, launcher_grace): (Box<dyn Site>, _, _) = if let Some(manager) = manager {
             let (asked, spares) = (arguments.nodes, arguments.spares);
-            let wanted = wanted(asked, spares, launcher.nodes(), manager.nodes().len())?;
+            let wanted = wanted(asked, spares, programs.first.nodes(), manager.nodes().len())?;
             let patience = Patience {
                 answer: seconds(arguments.probe_seconds),
                 silence: seconds(arguments.node_silence_seconds),
@@ -216,7 +217,7 @@ impl<'a> Supervisor<'a> {
         Ok(Self {
             arguments,
             clock,
-            launcher,
+            programs,
             site,
             wanted,
             prefix,
@@ -318,7 +319,7 @@ impl<'a> Supervisor<'a> {
             slots => slots,
         };
         // A launcher that was told how many nodes to use cannot do with fewer.
-        let least = self.launcher.nodes().map_or(1, |nodes| *nodes.start() as usize);
+        let least = self.programs.first.nodes().map_or(1, |nodes| *nodes.start() as usize);
         let needed = self.arguments.min_nodes.map_or(wanted, |needed| needed as usize).max(least);
         let placement = place(last, &nodes, &down, wanted, needed)?;
         self.use_nodes(placement)
@@ -335,9 +336,12 @@ impl<'a> Supervisor<'a> {
             say_now(&format!("no spare for {}: going on with fewer nodes", join(&dropped)));
         }
         let total = self.arguments.runs().map_or("unlimited".to_string(), |n| n.to_string());
-        let ranks =
-            self.launcher.ranks().map_or(String::new(), |n| format!(", {}", count(n, "rank")));
-        let launcher = self.launcher.describe();
+        let ranks = self
+            .programs
+            .first
+            .ranks()
+            .map_or(String::new(), |n| format!(", {}", count(n, "rank")));
+        let launcher = self.programs.first.describe();
         say_now(&format!(
             "launch {} of {total} on {} ({launcher}{ranks})",
             self.runs_made + 1,
@@ -349,7 +353,7 @@ impl<'a> Supervisor<'a> {
     /// Makes one launch and judges it.
     fn launch_once(&mut self) -> Result<(Status, Verdict)> {
         let lease_before = self.lease();
-        let mut launch = self.site.launch(&*self.launcher)?;
+        let mut launch = self.command_line()?;
         if self.arguments.prefix.is_some() {
             launch.env.push(("SCR_PREFIX", self.prefix.root().as_os_str().to_os_string()));
         }
@@ -381,6 +385,31 @@ impl<'a> Supervisor<'a> {
         let seconds = self.clock.monotonic().saturating_sub(start).as_secs_f64();
         self.tell(Entry::run_end(run, &how, seconds));
         Ok((status, verdict))
+    }
+
+    /// The command line of the next launch: that of a restart, where there is one and a checkpoint in the prefix.
+    fn command_line(&mut self) -> Result<Launch> {
+        let Some(restart) = &self.programs.restart else {
+            return self.site.launch(&*self.programs.first);
+        };
+        // The name must be that of the checkpoint that the library will offer: so the prefix gets the newest first.
+        let ranks = self.programs.first.ranks();
+        let newest = self.site.save(&self.prefix).and_then(|saved| {
+            tell_saved(&saved);
+            newest_in_prefix(&self.prefix, ranks)
+        });
+        match newest {
+            Ok(Some(found)) => {
+                let name = &found.header.name;
+                say_now(&format!("restarting from {name}"));
+                let mut launch = self.site.launch(&**restart)?;
+                name_checkpoint(&mut launch, name);
+                Ok(launch)
+            }
+            Ok(None) => self.site.launch(&*self.programs.first),
+            // From what is not known a restart might take the wrong one, and a start from nothing would be worse.
+            Err(error) => Err(error),
+        }
     }
 
     fn judge(&mut self, end: &StepEnd, before: Option<&Lease>) -> Result<(Status, Verdict)> {
@@ -448,26 +477,15 @@ impl<'a> Supervisor<'a> {
     /// status.
     fn finish(&mut self, end: RunEnd) -> Result<u8> {
         let RunEnd { code, is_success, has_more } = end;
-        let mut is_saved = true;
-        let keep = match self.site.save(&self.prefix) {
-            Ok(Saved::Nothing) => false,
-            Ok(Saved::Done(saved)) => {
-                for (id, name) in saved {
-                    say_now(&format!("saved dataset {id} ({name}) from the caches to the prefix"));
-                }
-                false
-            }
-            Ok(Saved::Failed(id, why)) => {
-                say_now(&format!(
-                    "dataset {id} is only in the caches and could not be saved: {why}"
-                ));
-                is_saved = false;
-                true
+        let (is_saved, keep) = match self.site.save(&self.prefix) {
+            Ok(saved) => {
+                tell_saved(&saved);
+                let is_saved = !matches!(saved, Saved::Failed(..));
+                (is_saved, !is_saved)
             }
             Err(error) => {
                 say_now(&format!("nothing saved: {error:#}"));
-                is_saved = false;
-                !is_success
+                (false, !is_success)
             }
         };
         let keep = keep || (!is_success && self.arguments.run_dir.is_some());
@@ -494,6 +512,20 @@ impl<'a> Supervisor<'a> {
         say_now("putting the job back into the queue: the work goes on in the next allocation");
         self.site.requeue()?;
         Ok(exit::SUCCESS)
+    }
+}
+
+fn tell_saved(saved: &Saved) {
+    match saved {
+        Saved::Nothing => {}
+        Saved::Done(saved) => {
+            for (id, name) in saved {
+                say_now(&format!("saved dataset {id} ({name}) from the caches to the prefix"));
+            }
+        }
+        Saved::Failed(id, why) => {
+            say_now(&format!("dataset {id} is only in the caches and could not be saved: {why}"));
+        }
     }
 }
 

@@ -15,6 +15,8 @@ Examples:
   scr kill-node node2
       in another terminal: node2 dies with all it had, and scr run launches again
       with the spare in its place
+  scr run --run-cmd ./app --restart-cmd './app -r SCR_CKPT_NAME' mpirun -n 4
+      for a program that wants the name of its checkpoint on its command line
   scr run --nodes 2 --run-dir /tmp/r1 mpirun -n 4 ./app
       keeps the nodes' caches for a later scr run with the same --run-dir, should it fail
 
@@ -94,6 +96,12 @@ pub(crate) struct Arguments {
     /// When the allocation ends, in seconds since 1970
     #[arg(long, env = "SCR_END_TIME", hide = true)]
     pub(crate) end_time: Option<u64>,
+    /// The program and its arguments, where they are not in COMMAND; as in SCR it may also stand there, as -rc
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) run_cmd: Option<String>,
+    /// The same for a launch that finds a checkpoint in the prefix, whose name takes the place of SCR_CKPT_NAME; also -rs
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) restart_cmd: Option<String>,
     /// 0 starts the command as it is, without any of this
     #[arg(long, env = "SCR_ENABLE", default_value_t = 1, hide = true)]
     pub(crate) enable: u32,
