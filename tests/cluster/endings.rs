@@ -88,6 +88,26 @@ fn sigterm_that_the_library_takes_stops_the_job_cleanly() {
     }
 }
 
+/// The scheduler does not answer for a while: the launch goes on, and the signal arrives later.
+#[test]
+fn slurm_is_silent_when_the_job_is_told_to_stop() {
+    let test = "endings::slurm_is_silent_when_the_job_is_told_to_stop";
+    let Some(lab) = Lab::up(test, RANKS as u32) else { return };
+    let job = slow_job(&lab, "job").set("SCR_EXIT_SIGNALS", "TERM").argue("hold", "5");
+    let mut run = start(&job, Launcher::Srun, &["--runs", "3"]);
+    run.wait_until("the ranks wait in the middle of the launch", 60, || job.is_held(5));
+    lab.ask(&["pkill", "-STOP", "-x", "slurmctld"]);
+    signal(&job, "-TERM");
+    run.wait_to_hear("not passed on yet", 60);
+    lab.ask(&["pkill", "-CONT", "-x", "slurmctld"]);
+    run.wait_to_hear("passed on to step", 60);
+    job.release(5);
+    let end = run.finish();
+    assert_eq!(end.code, Some(0), "{}", end.said);
+    assert_eq!(job.story().0[&1][&0].exit, Some(5), "{}", end.said);
+    go_on(&job, &end);
+}
+
 #[test]
 fn a_step_that_is_cancelled_is_launched_again() {
     let test = "endings::a_step_that_is_cancelled_is_launched_again";

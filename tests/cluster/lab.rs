@@ -335,6 +335,14 @@ impl Running<'_> {
         assert!(!ended || is_so(), "{} ended before {what}:\n{}", self.what, self.said());
     }
 
+    /// Waits until it has said something.
+    pub(crate) fn wait_to_hear(&mut self, words: &str, seconds: u64) {
+        let log = self.log.clone();
+        let said =
+            move || String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
+        self.wait_until(&format!("it says {words:?}"), seconds, || said().contains(words));
+    }
+
     /// Waits for the end.
     pub(crate) fn finish(mut self) -> Finished {
         // `timeout` sees to it that there is one.
