@@ -85,6 +85,8 @@ fn a_restart_has_a_command_of_its_own() {
     let line = ["run", &launcher, "-n", "1", "--", "sh", "-c", "echo $1", "sh", "--run-cmd"];
     let printed = place.expect(0, &line, None);
     assert!(printed.contains("--run-cmd"), "{printed}");
+    let line = ["run", "--run-cmd", "echo 'all of' it", "env", "SCR_CKPT_NAME=x"];
+    assert!(place.expect(0, &line, None).contains("all of it"));
     let printed = place.expect(2, &["run", "--restart-cmd", "./b", &launcher, "-n", "1"], None);
     assert!(printed.contains("--restart-cmd needs --run-cmd"), "{printed}");
 }

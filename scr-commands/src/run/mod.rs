@@ -56,8 +56,10 @@ use supervise::{Limits, StepEnd, supervise};
 /// Runs an application to its end.
 pub(crate) fn main(arguments: &Arguments) -> Result<u8> {
     if arguments.enable == 0 {
-        let error = Command::new(&arguments.command[0]).args(&arguments.command[1..]).exec();
-        return cannot_start(Error::io("start", Path::new(&arguments.command[0]), &error));
+        let words = programs::plain(arguments)?;
+        let Some((program, arguments)) = words.split_first() else { return Ok(exit::USAGE) };
+        let error = Command::new(program).args(arguments).exec();
+        return cannot_start(Error::io("start", Path::new(program), &error));
     }
     let manager = if arguments.local { None } else { resource_manager::around()? };
     let programs = match Programs::new(arguments, manager.is_some()) {

@@ -60,6 +60,14 @@ impl Programs {
     }
 }
 
+/// The command line of a start from nothing, as the user would type it without us.
+pub(super) fn plain(arguments: &Arguments) -> Result<Vec<OsString>> {
+    let words = Words::take(&arguments.command)?;
+    let run = words.run.or_else(|| arguments.run_cmd.clone());
+    let program = run.as_deref().map_or(Ok(Vec::new()), split)?;
+    Ok(words.launcher.into_iter().chain(program).collect())
+}
+
 impl Words {
     fn take(command: &[OsString]) -> Result<Self> {
         let mut words = Self::default();
@@ -147,6 +155,23 @@ mod tests {
         assert_eq!(take("srun --run-cmd").unwrap_err().kind(), ErrorKind::Misuse);
         for bad in ["", "'a"] {
             assert_eq!(split(bad).unwrap_err().kind(), ErrorKind::Misuse, "{bad}");
+        }
+    }
+
+    #[test]
+    fn without_scr_the_command_line_is_the_same() {
+        #[derive(clap::Parser)]
+        struct Run {
+            #[command(flatten)]
+            arguments: Arguments,
+        }
+        for line in [
+            vec!["run", "srun", "-N4", "./a", "b c"],
+            vec!["run", "srun", "-N4", "-rc=./a 'b c'", "-rs=./b"],
+            vec!["run", "--run-cmd", "./a 'b c'", "srun", "-N4"],
+        ] {
+            let run = <Run as clap::Parser>::try_parse_from(line).ok().unwrap();
+            assert_eq!(plain(&run.arguments).unwrap(), ["srun", "-N4", "./a", "b c"]);
         }
     }
 
