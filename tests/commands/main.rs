@@ -15,6 +15,8 @@ mod verify;
 
 use harness::{ALL, Finished, Mpi, Place};
 use rustix::process::Signal;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 /// Runs a test with each MPI implementation that is installed.
 fn with_each_mpi(test: &str, check: impl Fn(&Place)) {
@@ -210,6 +212,24 @@ fn a_halt_request_stops_before_the_launch() {
         let end = place.run(&[], 1, "ok").finish();
         assert_code(&end, 0);
     });
+}
+
+#[test]
+fn a_halt_request_between_two_launches_stops_the_second() {
+    let test = "a halt between launches";
+    let Some(place) = ALL.iter().find_map(|mpi| Place::new(test, *mpi)) else { return };
+    let arguments = ["run", "--runs", "3", "sh", "-c", "echo launch >>launches; exit 3"];
+    let mut command = place.scr(&arguments);
+    command.env("SCR_RELAUNCH_SECONDS", "3").stderr(Stdio::piped());
+    let mut run = command.spawn().expect("scr run");
+    let said = BufReader::new(run.stderr.take().expect("stderr"));
+    let mut lines = said.lines().map(|line| line.expect("a line"));
+    assert!(lines.any(|line| line.contains("pausing")));
+    assert!(place.scr(&["halt"]).status().expect("scr halt").success());
+    assert!(lines.any(|line| line.contains("a halt condition holds")));
+    assert_eq!(run.wait().expect("scr run").code(), Some(3));
+    let launches = std::fs::read_to_string(place.path("prefix/launches")).expect("a launch");
+    assert_eq!(launches, "launch\n");
 }
 
 #[test]

@@ -250,17 +250,18 @@ impl<'a> Supervisor<'a> {
         }
         let mut last = None;
         loop {
-            if last.is_none() && self.is_halted() {
+            if self.is_halted() {
                 say_now("a halt condition holds, nothing is launched; scr halt --remove lifts it");
-                return Ok(stopped(exit::HALTED));
+                let code = last.map_or(exit::HALTED, failure_code);
+                let has_more = last.is_some() && self.has_no_more_time();
+                return Ok(RunEnd { has_more, ..stopped(code) });
             }
             if let Err(error) = self.choose_nodes() {
                 if error.kind() != ErrorKind::Refused {
                     return Err(error);
                 }
                 say_now(&format!("stopping: {error}"));
-                let code = last.map_or(exit::UNAVAILABLE, |status: Status| status.exit_code());
-                let code = if code == 0 { exit::UNAVAILABLE } else { code };
+                let code = last.map_or(exit::UNAVAILABLE, failure_code);
                 return Ok(RunEnd { has_more: true, ..stopped(code) });
             }
             let (status, verdict) = self.launch_once()?;
@@ -277,11 +278,8 @@ impl<'a> Supervisor<'a> {
                 }
                 Verdict::Stop(reason) => {
                     say_now(&format!("stopping: the application ended with {status}; {reason}"));
-                    // Status 0 without the work done happens when a node was lost under it.
-                    let code =
-                        if status.is_success() { exit::UNAVAILABLE } else { status.exit_code() };
                     let has_more = reason == Reason::Halted && self.has_no_more_time();
-                    return Ok(RunEnd { has_more, ..stopped(code) });
+                    return Ok(RunEnd { has_more, ..stopped(failure_code(status)) });
                 }
                 Verdict::Relaunch => say_now(&format!("the application ended with {status}")),
             }
@@ -515,6 +513,11 @@ impl<'a> Supervisor<'a> {
         self.site.requeue()?;
         Ok(exit::SUCCESS)
     }
+}
+
+/// The exit status after a launch that did not do the work: it may have ended with 0 when a node was lost under it.
+fn failure_code(status: Status) -> u8 {
+    if status.is_success() { exit::UNAVAILABLE } else { status.exit_code() }
 }
 
 fn tell_saved(saved: &Saved) {
