@@ -17,6 +17,8 @@ pub(super) struct Srun {
     /// All words but the options that name nodes to be left out.
     arguments: Vec<OsString>,
     excluded: Vec<String>,
+    /// Whether it shares nothing with other steps, and `srun` takes no `--overlap`.
+    is_exclusive: bool,
     nodes: Option<RangeInclusive<u32>>,
     ranks: Option<u32>,
 }
@@ -108,6 +110,7 @@ impl Srun {
             program: program.to_os_string(),
             arguments: Vec::new(),
             excluded: Vec::new(),
+            is_exclusive: false,
             nodes: None,
             ranks: None,
         };
@@ -134,6 +137,7 @@ impl Srun {
                     srun.nodes = Some(number(name, least)?..=number(name, most)?);
                 }
                 ("n" | "ntasks", Some(count)) => srun.ranks = Some(number(name, count)?),
+                ("exclusive", _) => srun.is_exclusive = true,
                 _ => {}
             }
             srun.arguments.extend_from_slice(&arguments[at..end]);
@@ -189,7 +193,7 @@ impl Launcher for Srun {
             if !excluded.is_empty() {
                 argv.push(format!("--exclude={}", compress(&excluded)).into());
             }
-            if again {
+            if again && !self.is_exclusive {
                 // A step that was killed holds what it had until Slurm has seen its last process go.
                 argv.push("--overlap".into());
             }
@@ -253,6 +257,9 @@ mod tests {
         assert_eq!(launched(line, &[], false), format!("{first} {line}"));
         let expected = format!("{first} --exclude=n[2-3] --overlap {line}");
         assert_eq!(launched(line, &["n2", "n3"], true), expected);
+        for line in ["-N2 --exclusive ./app", "--exclusive=user -N2 ./app"] {
+            assert_eq!(launched(line, &[], true), format!("{first} {line}"));
+        }
     }
 
     #[test]
