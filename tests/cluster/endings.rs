@@ -266,3 +266,36 @@ fn eight_tasks_of_an_array_share_a_prefix() {
         assert_eq!(story.restart(2), Some((3, 1)), "{task:?}");
     }
 }
+
+/// Its number is that of the whole array, too.
+#[test]
+fn the_last_task_of_an_array_is_requeued_alone() {
+    let test = "endings::the_last_task_of_an_array_is_requeued_alone";
+    let Some(lab) = Lab::up(test, RANKS as u32) else { return };
+    let job = slow_job(&lab, "job").argue("dir", "files.$SLURM_ARRAY_TASK_ID");
+    let task = job.prefix.join("log/task.$SLURM_ARRAY_TASK_ID");
+    let job = job.argue("log", &task.to_string_lossy());
+    for task in 1..=2 {
+        fs::create_dir(job.log(&format!("task.{task}"))).expect("a directory for logs");
+    }
+    let set = ["env", "SCR_TASK=$SLURM_ARRAY_TASK_ID"].map(String::from);
+    let words = [&set[..], &job.scr_run(&["--requeue"], Launcher::Srun)].concat();
+    let options = ["-N", "2", "--array=1-2", "--requeue", "--open-mode=append"];
+    let id = job.sbatch(&options, &words);
+    let tasks = [1, 2].map(|task| job.within(&format!("log/task.{task}")));
+    lab.wait_until("both tasks work", 90, || {
+        let has_begun = |task: &Job| {
+            let story = task.story();
+            story.0.get(&1).is_some_and(|ranks| {
+                ranks.len() == RANKS && ranks.values().all(|chapter| chapter.successes.len() >= 3)
+            })
+        };
+        tasks.iter().all(has_begun)
+    });
+    lab.ask(&["scancel", "--batch", "--signal=USR1", &format!("{id}_2")]);
+    lab.wait_until("both are done", 90, || lab.ask(&["squeue", "-h", "-j", &id]).is_empty());
+    for (task, launches) in tasks.iter().zip([1, 2]) {
+        let story = task.assert_done();
+        assert_eq!((story.launches(), story.complaints()), (launches, Vec::new()), "{task:?}");
+    }
+}

@@ -22,6 +22,9 @@ pub(crate) const AGENT_STEP: &str = "scr-agent";
 #[derive(Clone, Debug)]
 pub(crate) struct Slurm {
     job_id: String,
+    /// By which Slurm's commands know it. The number of the last task of an array is also that of the whole array:
+    /// `scontrol requeue` would put all its tasks back into the queue.
+    name: String,
     nodes: Vec<NodeName>,
     /// `SLURM_TASKS_PER_NODE` and the like: for each of the nodes, in their order.
     per_node: Vec<(&'static str, Vec<String>)>,
@@ -52,18 +55,22 @@ impl Slurm {
             let values = expand_counts(&variable(name)?)?;
             (values.len() == nodes.len()).then_some((name, values))
         });
-        Ok(Some(Self { job_id, per_node: per_node.collect(), nodes }))
+        let is_array = variable("SLURM_ARRAY_JOB_ID").is_some_and(|array| array == job_id);
+        let task = variable("SLURM_ARRAY_TASK_ID").filter(|_| is_array);
+        let name = task.map_or(job_id.clone(), |task| format!("{job_id}_{task}"));
+        Ok(Some(Self { job_id, name, per_node: per_node.collect(), nodes }))
     }
 
     /// A job that this process need not be in: its steps can be asked for, its nodes cannot.
     pub(crate) fn of_job(job_id: &str) -> Self {
-        Self { job_id: job_id.to_string(), nodes: Vec::new(), per_node: Vec::new() }
+        let (job_id, name) = (job_id.to_string(), job_id.to_string());
+        Self { job_id, name, nodes: Vec::new(), per_node: Vec::new() }
     }
 
     fn job(&self, limit: Duration) -> Result<Job> {
         let is_over = |error: &Error| error.to_string().contains("Invalid job id");
         let no_job = || Error::new(ErrorKind::Refused, format!("no job {} in Slurm", self.job_id));
-        match ask(&["scontrol", "--oneliner", "show", "job", &self.job_id], limit) {
+        match ask(&["scontrol", "--oneliner", "show", "job", &self.name], limit) {
             Ok(text) => parse_job(&text, &time::local()).ok_or_else(no_job),
             Err(error) if is_over(&error) => Err(no_job()),
             Err(error) => {
@@ -133,7 +140,7 @@ impl ResourceManager for Slurm {
     }
 
     fn steps(&self, limit: Duration) -> Result<Vec<JobStep>> {
-        match ask(&["scontrol", "--oneliner", "show", "step", &self.job_id], limit) {
+        match ask(&["scontrol", "--oneliner", "show", "step", &self.name], limit) {
             Ok(text) => Ok(text.lines().filter_map(parse_step).collect()),
             // That is how scontrol says that there are none.
             Err(error) if error.to_string().contains("not found") => Ok(Vec::new()),
@@ -150,7 +157,7 @@ impl ResourceManager for Slurm {
     }
 
     fn requeue(&self) -> Result<()> {
-        ask(&["scontrol", "requeue", &self.job_id], PATIENCE).map(drop)
+        ask(&["scontrol", "requeue", &self.name], PATIENCE).map(drop)
     }
 }
 
@@ -278,7 +285,15 @@ mod tests {
         let found = around(&[("SLURM_JOB_ID", "7"), ("SLURM_JOB_NODELIST", "n[1-3]")]).unwrap();
         let found = found.unwrap();
         assert_eq!((found.job_id(), found.nodes()), ("7", node_names("n1,n2,n3")));
+        assert_eq!(found.name, "7");
         assert!(around(&[("SLURM_JOBID", "7"), ("SLURM_NODELIST", "n1")]).unwrap().is_some());
+        // The last task of an array has the number of the array.
+        for (id, name) in [("7", "7_3"), ("8", "8")] {
+            let job = [("SLURM_JOB_ID", id), ("SLURM_JOB_NODELIST", "n1")];
+            let task = [("SLURM_ARRAY_JOB_ID", "7"), ("SLURM_ARRAY_TASK_ID", "3")];
+            let found = around(&[job, task].concat()).unwrap().unwrap();
+            assert_eq!((found.job_id(), found.name.as_str()), (id, name));
+        }
         assert!(around(&[("SLURM_JOB_ID", "7")]).unwrap().is_none());
         assert!(around(&[]).unwrap().is_none());
         assert!(around(&[("SLURM_JOB_ID", "7"), ("SLURM_JOB_NODELIST", "n[1-")]).is_err());
@@ -375,7 +390,7 @@ mod tests {
 
     #[test]
     fn one_step_starts_a_program_on_every_node() {
-        let slurm = Slurm { job_id: "7".into(), nodes: node_names("n[1-9]"), per_node: Vec::new() };
+        let slurm = Slurm { nodes: node_names("n[1-9]"), ..Slurm::of_job("7") };
         let lines = slurm.command_lines(&node_names("n1,n2,n4"), &["scr".into(), "x".into()]);
         assert_eq!(lines.len(), 1);
         let line = lines[0].join(&OsString::from(" ")).into_string().unwrap();
