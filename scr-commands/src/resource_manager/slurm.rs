@@ -33,6 +33,19 @@ pub(crate) struct Slurm {
 /// Variables that hold something for each node of the allocation.
 const PER_NODE: [&str; 2] = ["SLURM_TASKS_PER_NODE", "SLURM_JOB_CPUS_PER_NODE"];
 
+/// What a user may say to `srun` by the environment, for the application: labels in front of the lines of our agents, or
+/// other programs before and in place of them, would make all nodes look dead.
+const OF_APPLICATIONS: [&str; 8] = [
+    "SLURM_BCAST",
+    "SLURM_EPILOG",
+    "SLURM_EXCLUSIVE",
+    "SLURM_LABELIO",
+    "SLURM_PROLOG",
+    "SLURM_SRUN_MULTI",
+    "SLURM_TASK_EPILOG",
+    "SLURM_TASK_PROLOG",
+];
+
 /// What `scontrol show job` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Job {
@@ -190,8 +203,9 @@ impl Reach for Slurm {
             "--unbuffered".to_string(),
             "--export=ALL".to_string(),
         ];
-        let options = options.into_iter().map(OsString::from);
-        let line = std::iter::once(OsString::from("srun")).chain(options);
+        let unset = OF_APPLICATIONS.iter().flat_map(|name| ["-u", *name]);
+        let line = std::iter::once("env").chain(unset).chain(["srun"]).map(OsString::from);
+        let line = line.chain(options.into_iter().map(OsString::from));
         vec![line.chain(program.iter().cloned()).collect()]
     }
 }
@@ -394,10 +408,9 @@ mod tests {
         let lines = slurm.command_lines(&node_names("n1,n2,n4"), &["scr".into(), "x".into()]);
         assert_eq!(lines.len(), 1);
         let line = lines[0].join(&OsString::from(" ")).into_string().unwrap();
-        assert!(
-            line.starts_with("srun --jobid=7 --job-name=scr-agent --nodelist=n[1-2,4] "),
-            "{line}"
-        );
+        let start = " srun --jobid=7 --job-name=scr-agent --nodelist=n[1-2,4] ";
+        assert!(line.starts_with("env -u ") && line.contains(start), "{line}");
+        assert!(line.contains(" -u SLURM_LABELIO "), "{line}");
         assert!(line.contains(" --nodes=3 --ntasks=3 ") && line.ends_with(" scr x"), "{line}");
     }
 }
