@@ -3,7 +3,7 @@
 //! allocation goes on from.
 
 use crate::job::{Job, Launcher};
-use crate::lab::{Finished, Lab, Running};
+use crate::lab::{Death, Finished, Lab, Running};
 use std::fs;
 
 const RANKS: usize = 2;
@@ -298,4 +298,23 @@ fn the_last_task_of_an_array_is_requeued_alone() {
         let story = task.assert_done();
         assert_eq!((story.launches(), story.complaints()), (launches, Vec::new()), "{task:?}");
     }
+}
+
+/// Whoever starts it anew does so in minutes; what is in the caches is there as long.
+#[test]
+fn caches_are_saved_when_slurm_answers_again() {
+    let test = "endings::caches_are_saved_when_slurm_answers_again";
+    let Some(lab) = Lab::up(test, RANKS as u32) else { return };
+    let job = slow_job(&lab, "job").argue("hold", "5");
+    let mut run = start(&job, Launcher::Srun, &[]);
+    run.wait_until("the ranks wait in the middle", 60, || job.is_held(5));
+    // So that it keeps what it knows of the job.
+    lab.ask(&["sh", "-c", "kill $(cat /run/slurmctld.pid)"]);
+    job.release(5);
+    lab.wait_until("saving fails", 120, || run.said().contains("saving is tried again"));
+    lab.revive("head", Death::Slurmd);
+    let end = run.finish();
+    assert_eq!(end.code, Some(0), "{}", end.said);
+    assert!(end.said.contains(&format!("saved dataset {STEPS} ")), "{}", end.said);
+    job.assert_done();
 }

@@ -44,6 +44,7 @@ use signal_hook::iterator::Signals;
 use site::Site;
 use site::allocation::{Allocation, Patience};
 use site::virtual_nodes::VirtualNodes;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::ops::RangeInclusive;
@@ -394,7 +395,8 @@ impl<'a> Supervisor<'a> {
         };
         // The name must be that of the checkpoint that the library will offer: so the prefix gets the newest first.
         let ranks = self.programs.first.ranks();
-        let newest = self.site.save(&self.prefix).and_then(|saved| {
+        let saved = save(&mut *self.site, &mut self.signals, &self.prefix);
+        let newest = saved.and_then(|saved| {
             tell_saved(&saved);
             newest_in_prefix(&self.prefix, ranks)
         });
@@ -477,7 +479,7 @@ impl<'a> Supervisor<'a> {
     /// status.
     fn finish(&mut self, end: RunEnd) -> Result<u8> {
         let RunEnd { code, is_success, has_more } = end;
-        let (is_saved, keep) = match self.site.save(&self.prefix) {
+        let (is_saved, keep) = match save(&mut *self.site, &mut self.signals, &self.prefix) {
             Ok(saved) => {
                 tell_saved(&saved);
                 let is_saved = !matches!(saved, Saved::Failed(..));
@@ -518,6 +520,24 @@ impl<'a> Supervisor<'a> {
 /// The exit status after a launch that did not do the work: it may have ended with 0 when a node was lost under it.
 fn failure_code(status: Status) -> u8 {
     if status.is_success() { exit::UNAVAILABLE } else { status.exit_code() }
+}
+
+/// Saves what is only in the caches. A request to stop waits for that; the second one does not.
+fn save(site: &mut dyn Site, signals: &mut Signals, prefix: &Prefix) -> Result<Saved> {
+    let state = RefCell::new((signals, 0));
+    let is_stopped = || {
+        let (signals, requests) = &mut *state.borrow_mut();
+        for signal in signals.pending().filter(|signal| signals::means_stop(*signal)) {
+            *requests += 1;
+            let name = signals::name(signal);
+            say_now(&match requests {
+                1 => format!("{name} received; what is only in the caches is saved first"),
+                _ => format!("{name} again: ending that"),
+            });
+        }
+        *requests > 1
+    };
+    site.save(prefix, &is_stopped)
 }
 
 fn tell_saved(saved: &Saved) {

@@ -26,6 +26,7 @@ use scr_core::clock::{Clock, SystemClock};
 use scr_core::format::lease::LeaseState;
 use scr_core::id::NodeName;
 use scr_core::{ErrorKind, Result};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 const ASK: Duration = Duration::from_secs(5);
 /// How long agents that have ended are left alone before others are sent.
 const AGAIN: Duration = Duration::from_secs(10);
+/// How long a manager that does not answer is waited for when something is to be saved: they are started anew now and then.
+const RETURN: Duration = Duration::from_mins(10);
 /// How long a step that was ended may take to be gone.
 const STEP_GRACE: Duration = Duration::from_secs(10);
 
@@ -407,27 +410,46 @@ impl Site for Allocation {
         Ok(Progress { cached, flushed: flushed(prefix)? })
     }
 
-    fn save(&mut self, prefix: &Prefix) -> Result<Saved> {
+    fn save(&mut self, prefix: &Prefix, is_stopped: &dyn Fn() -> bool) -> Result<Saved> {
         let progress = self.progress(prefix)?;
         // Where nobody has answered, nobody knows that there is nothing to save.
         if !self.answers.is_empty() && progress.cached.is_none() {
             return Ok(Saved::Nothing);
         }
+        let was_silent = Cell::new(false);
         // Asked again at each attempt: a node that was lost meanwhile must not be named to the manager.
         let usable = || {
-            let down = self.manager.down(PATIENCE).unwrap_or_default();
+            let down = self.manager.down(PATIENCE).unwrap_or_else(|error| {
+                was_silent.set(error.kind() != ErrorKind::Refused);
+                BTreeSet::new()
+            });
             let is_usable = |node: &NodeName| !down.contains(node) && !self.excluded.contains(node);
             self.manager.nodes().into_iter().filter(is_usable).collect()
         };
-        let rescued = rescue(&Rescue {
+        let task = Rescue {
             reach: self.manager.reach(),
             nodes: &usable,
             settings: &self.settings,
             // Nothing is gained by haste here.
             limit: self.patience.answer.max(Duration::from_mins(2)),
             say: &|_, text| say_now(text),
-            is_stopped: &|| false,
-        })?;
+            is_stopped,
+        };
+        let end = self.clock.monotonic() + RETURN;
+        let mut is_told = false;
+        let rescued = loop {
+            match rescue(&task) {
+                // Its nodes may still be there. Where it has just come back, it may not know them yet.
+                Err(error) if was_silent.get() && self.clock.monotonic() < end && !is_stopped() => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        let minutes = RETURN.as_secs() / 60;
+                        say_now(&format!("{error:#}; saving is tried again for {minutes} minutes"));
+                    }
+                    self.clock.sleep(AGAIN);
+                }
+                rescued => break rescued?,
+            }
+        };
         if let Some(lost) = rescued.lost().last() {
             return Ok(Saved::Failed(lost.id, lost.trouble.clone().unwrap_or_default()));
         }

@@ -69,8 +69,8 @@ pub(crate) trait Site: std::fmt::Debug {
     /// How far the application has come.
     fn progress(&mut self, prefix: &Prefix) -> Result<Progress>;
 
-    /// Copies what is only in the caches to the prefix.
-    fn save(&mut self, prefix: &Prefix) -> Result<Saved>;
+    /// Copies what is only in the caches to the prefix; it may take long, and `is_stopped` tells whether to leave it.
+    fn save(&mut self, prefix: &Prefix, is_stopped: &dyn Fn() -> bool) -> Result<Saved>;
 
     /// Puts the job back into the queue of its scheduler, which ends it here.
     fn requeue(&self) -> Result<()>;

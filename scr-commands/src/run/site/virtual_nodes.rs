@@ -255,7 +255,7 @@ impl Site for VirtualNodes {
         progress(&bases, prefix).context(|| "look for checkpoints")
     }
 
-    fn save(&mut self, prefix: &Prefix) -> Result<Saved> {
+    fn save(&mut self, prefix: &Prefix, _is_stopped: &dyn Fn() -> bool) -> Result<Saved> {
         save_what_is_only_in_cache(&self.run, &self.caches(), prefix)
     }
 
