@@ -15,7 +15,7 @@ mod verify;
 
 use harness::{ALL, Finished, Mpi, Place};
 use rustix::process::Signal;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::process::Stdio;
 
 /// Runs a test with each MPI implementation that is installed.
@@ -230,6 +230,20 @@ fn a_halt_request_between_two_launches_stops_the_second() {
     assert_eq!(run.wait().expect("scr run").code(), Some(3));
     let launches = std::fs::read_to_string(place.path("prefix/launches")).expect("a launch");
     assert_eq!(launches, "launch\n");
+}
+
+#[test]
+fn each_launch_reads_the_file_on_standard_input() {
+    let test = "standard input";
+    let Some(place) = ALL.iter().find_map(|mpi| Place::new(test, *mpi)) else { return };
+    std::fs::write(place.path("prefix/input"), "1\n2\n").expect("an input");
+    let mut input = std::fs::File::open(place.path("prefix/input")).expect("an input");
+    input.seek(SeekFrom::Start(2)).expect("another place in it");
+    let program = "cat >>got; test -e again && exit 0; touch again; exit 3";
+    let mut command = place.scr(&["run", "--runs", "2", "sh", "-c", program]);
+    assert!(command.stdin(input).status().expect("scr run").success());
+    let got = std::fs::read_to_string(place.path("prefix/got")).expect("what was read");
+    assert_eq!(got, "2\n2\n");
 }
 
 #[test]

@@ -35,6 +35,7 @@ use heartbeat::{CallLimits, Listener};
 use placement::{Placement, place};
 use programs::{Programs, name_checkpoint};
 use progress::Progress;
+use rustix::fs::{FileType, SeekFrom};
 use salvage::Saved;
 use scr_core::clock::{Clock, SystemClock};
 use scr_core::format::lease::{Lease, LeaseState};
@@ -156,6 +157,8 @@ struct Supervisor<'a> {
     runs_made: u32,
     barren: u32,
     newest: Progress,
+    /// Where standard input began, where it is a file: each launch reads it from there.
+    input: Option<u64>,
 }
 
 /// How long a node may show no heartbeat, where nobody said.
@@ -232,6 +235,7 @@ impl<'a> Supervisor<'a> {
             runs_made: 0,
             barren: 0,
             newest: Progress::default(),
+            input: place_in_input(),
         })
     }
 
@@ -360,6 +364,10 @@ impl<'a> Supervisor<'a> {
         }
         if let Some(chain) = &self.chain {
             launch.env.push(("SCR_HALT_SECONDS", chain.seconds.to_string().into()));
+        }
+        if let Some(place) = self.input {
+            // What cannot be read again is for the application to miss.
+            let _ = rustix::fs::seek(std::io::stdin(), SeekFrom::Start(place));
         }
         let run = self.runs_made + 1;
         let start = self.clock.monotonic();
@@ -520,6 +528,13 @@ impl<'a> Supervisor<'a> {
 /// The exit status after a launch that did not do the work: it may have ended with 0 when a node was lost under it.
 fn failure_code(status: Status) -> u8 {
     if status.is_success() { exit::UNAVAILABLE } else { status.exit_code() }
+}
+
+/// Where in its file standard input is; `None` where it is no file.
+fn place_in_input() -> Option<u64> {
+    let input = std::io::stdin();
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&input).ok()?.st_mode);
+    kind.is_file().then(|| rustix::fs::tell(&input).ok())?
 }
 
 /// Saves what is only in the caches. A request to stop waits for that; the second one does not.
