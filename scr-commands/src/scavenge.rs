@@ -149,7 +149,8 @@ fn refuse_while_running(prefix: &Prefix, clock: &dyn Clock) -> Result<()> {
     match held() {
         Ok(Some(now)) if is_alive(&now) => {
             let text = format!(
-                "a launch of job {} (node {}) is at work in {}: its heartbeat moves; scr halt stops it cleanly",
+                "job {} (node {}) is at work in {}: its heartbeat moves; scr halt stops a launch cleanly, and what saves \
+                 caches ends by itself",
                 now.job_id,
                 now.node,
                 prefix.root().display()

@@ -97,6 +97,11 @@ pub(crate) trait ResourceManager: std::fmt::Debug {
         Ok(())
     }
 
+    /// Whether the job can be put back into the queue, where that is known.
+    fn can_requeue(&self) -> Option<bool> {
+        None
+    }
+
     /// Puts the job back into the queue, which ends it here.
     ///
     /// # Errors

@@ -52,6 +52,8 @@ struct Job {
     state: String,
     nodes: Vec<NodeName>,
     end_unix_seconds: Option<u64>,
+    /// Whether it is a batch job that may be started anew, where that is told.
+    can_requeue: Option<bool>,
 }
 
 impl Slurm {
@@ -124,6 +126,10 @@ impl ResourceManager for Slurm {
 
     fn end_unix_seconds(&self) -> Option<u64> {
         self.job(PATIENCE).ok()?.end_unix_seconds
+    }
+
+    fn can_requeue(&self) -> Option<bool> {
+        self.job(PATIENCE).ok()?.can_requeue
     }
 
     fn live_jobs(&self) -> Result<Option<BTreeSet<String>>> {
@@ -251,6 +257,10 @@ fn parse_job(text: &str, zone: &TimeZone) -> Option<Job> {
         state: field(rest, "JobState")?.to_string(),
         nodes: list.map_or(Ok(Vec::new()), names).ok()?,
         end_unix_seconds: field(rest, "EndTime").and_then(|t| time::parse(t, zone).ok()),
+        can_requeue: field(rest, "Requeue").zip(field(rest, "BatchFlag")).map(|(may, is_batch)| {
+            // A batch job that was requeued before has a larger number there.
+            may == "1" && is_batch != "0"
+        }),
     })
 }
 
@@ -354,22 +364,35 @@ mod tests {
             (
                 "JobState=RUNNING Reason=None EndTime=2026-01-31T12:00:00 ReqNodeList=n[1-9] \
                  ExcNodeList=(null) NodeList=n[1-2,4] BatchHost=n1",
-                Some(("RUNNING", "n1,n2,n4", Some(1_769_860_800))),
+                Some(("RUNNING", "n1,n2,n4", Some(1_769_860_800), None)),
+            ),
+            (
+                "JobState=RUNNING Reason=None Requeue=1 Restarts=0 BatchFlag=1 NodeList=n1",
+                Some(("RUNNING", "n1", None, Some(true))),
+            ),
+            (
+                "JobState=RUNNING Reason=None Requeue=1 Restarts=0 BatchFlag=0 NodeList=n1",
+                Some(("RUNNING", "n1", None, Some(false))),
+            ),
+            (
+                "JobState=RUNNING Reason=None Requeue=0 Restarts=0 BatchFlag=1 NodeList=n1",
+                Some(("RUNNING", "n1", None, Some(false))),
             ),
             (
                 "JobState=PENDING Reason=BeginTime EndTime=Unknown NodeList=(null)",
-                Some(("PENDING", "", None)),
+                Some(("PENDING", "", None, None)),
             ),
-            ("JobState=COMPLETING EndTime=None", Some(("COMPLETING", "", None))),
+            ("JobState=COMPLETING EndTime=None", Some(("COMPLETING", "", None, None))),
             ("no such job", None),
         ];
         for (text, expected) in cases {
             let text = if expected.is_some() { format!("{start}{text}\n") } else { text.into() };
             let job = parse_job(&text, &TimeZone::UTC);
-            let expected = expected.map(|(state, nodes, end_unix_seconds)| Job {
+            let expected = expected.map(|(state, nodes, end_unix_seconds, can_requeue)| Job {
                 state: state.into(),
                 nodes: node_names(nodes),
                 end_unix_seconds,
+                can_requeue,
             });
             assert_eq!(job, expected, "{text}");
         }

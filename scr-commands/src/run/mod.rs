@@ -215,6 +215,11 @@ impl<'a> Supervisor<'a> {
         let halt_seconds = arguments.halt_seconds.or(of_file).unwrap_or(REQUEUE_SECONDS);
         let chain =
             arguments.requeue.then_some(Chain { seconds: halt_seconds, flushed_before: None });
+        if chain.is_some() && site.can_requeue() == Some(false) {
+            let text = "--requeue: the scheduler would not put this job back into the queue; it must be a batch job \
+                        (sbatch --requeue)";
+            return Err(Error::new(ErrorKind::Misuse, text));
+        }
         if chain.is_some() && site.end_unix_seconds().is_none() {
             say_now("when this allocation ends is not known: only SIGUSR1 tells that it is time");
         }
@@ -486,7 +491,7 @@ impl<'a> Supervisor<'a> {
     /// Saves what is only in the caches, then takes leave of the nodes, unless that would lose something; returns the exit
     /// status.
     fn finish(&mut self, end: RunEnd) -> Result<u8> {
-        let RunEnd { code, is_success, has_more } = end;
+        let RunEnd { mut code, is_success, has_more } = end;
         let (is_saved, keep) = match save(&mut *self.site, &mut self.signals, &self.prefix) {
             Ok(saved) => {
                 tell_saved(&saved);
@@ -498,6 +503,10 @@ impl<'a> Supervisor<'a> {
                 (false, !is_success)
             }
         };
+        if code == exit::SUCCESS && !is_saved && self.newest.only_in_cache().is_some() {
+            say_now("the application has done its work, but its newest checkpoint is not saved");
+            code = exit::DATA;
+        }
         let keep = keep || (!is_success && self.arguments.run_dir.is_some());
         if let Some(text) = self.site.leave(keep)? {
             say_now(&text);

@@ -458,6 +458,10 @@ impl Site for Allocation {
         Ok(if saved.is_empty() { Saved::Nothing } else { Saved::Done(saved) })
     }
 
+    fn can_requeue(&self) -> Option<bool> {
+        self.manager.can_requeue()
+    }
+
     fn requeue(&self) -> Result<()> {
         self.manager.requeue()
     }

@@ -72,6 +72,9 @@ pub(crate) trait Site: std::fmt::Debug {
     /// Copies what is only in the caches to the prefix; it may take long, and `is_stopped` tells whether to leave it.
     fn save(&mut self, prefix: &Prefix, is_stopped: &dyn Fn() -> bool) -> Result<Saved>;
 
+    /// Whether the job can be put back into the queue, where that is known.
+    fn can_requeue(&self) -> Option<bool>;
+
     /// Puts the job back into the queue of its scheduler, which ends it here.
     fn requeue(&self) -> Result<()>;
 

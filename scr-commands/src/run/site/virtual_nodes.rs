@@ -259,6 +259,10 @@ impl Site for VirtualNodes {
         save_what_is_only_in_cache(&self.run, &self.caches(), prefix)
     }
 
+    fn can_requeue(&self) -> Option<bool> {
+        None
+    }
+
     fn requeue(&self) -> Result<()> {
         self.manager().requeue()
     }
