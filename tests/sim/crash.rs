@@ -68,8 +68,9 @@ fn crash_everywhere(scenario: &Scenario) -> Result<Tally, String> {
             let step = match scenario.name {
                 _ if crate::tries_every_operation() => 1,
                 "flush" | "same names" if rank == 0 => 1,
-                // It has many more.
-                "beside" if rank == 0 => 3,
+                // These have many more, and take longest.
+                "beside" if rank == 0 => 5,
+                name if name.starts_with("beside") => count.div_ceil(SAMPLES / 2).max(1),
                 _ => count.div_ceil(SAMPLES).max(1),
             };
             let first = 1 + mix2(rank as u64, side as u64) % step;
