@@ -66,9 +66,8 @@ fn crash_everywhere(scenario: &Scenario) -> Result<Tally, String> {
             let count = count[side as usize];
             tally.operations += count;
             let step = match scenario.name {
-                _ if crate::tries_every_operation() => 1,
+                name if crate::tries_every_operation(name) => 1,
                 "flush" | "same names" if rank == 0 => 1,
-                // These have many more, and take longest.
                 "beside" if rank == 0 => 5,
                 name if name.starts_with("beside") => count.div_ceil(SAMPLES / 2).max(1),
                 _ => count.div_ceil(SAMPLES).max(1),

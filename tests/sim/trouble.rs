@@ -40,13 +40,12 @@ fn run_all(scenarios: impl Iterator<Item = Scenario>) {
 
 fn trouble_everywhere(scenario: &Scenario) -> Result<u64, String> {
     let counts = scenario.base.fork().launch(&scenario.launch)?.counts;
-    // What goes on beside an application takes longest.
     let samples = if scenario.name.starts_with("beside") { SAMPLES / 2 } else { SAMPLES };
     let mut faults = 0;
     for (rank, count) in counts.iter().enumerate() {
         for side in [Side::Local, Side::Shared] {
             let count = count[side as usize];
-            let all = crate::tries_every_operation();
+            let all = crate::tries_every_operation(scenario.name);
             let step = if all { 1 } else { count.div_ceil(samples).max(1) };
             for at in (1 + rank as u64 % step..=count).step_by(step as usize) {
                 let cause = if at.is_multiple_of(3) { Cause::NoSpace } else { Cause::Io };
