@@ -33,8 +33,9 @@ pub(crate) struct Entry {
 impl Prefix {
     /// The prefix at `root`, for one `task` of several where given.
     pub(crate) fn new(root: &Path, task: Option<&str>) -> Self {
-        let of_task = |task| root.join(".scr").join(format!("task.{task}"));
-        let records = task.map_or_else(|| root.join(".scr"), of_task);
+        let files = Arc::new(scr_core::store::posix::Posix::new());
+        let core = scr_core::exec::prefix::Prefix::new(files, root.to_path_buf(), task);
+        let records = core.records().to_path_buf();
         Self { records, root: root.to_path_buf(), task: task.map(String::from) }
     }
 

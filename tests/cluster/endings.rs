@@ -96,10 +96,10 @@ fn slurm_is_silent_when_the_job_is_told_to_stop() {
     let job = slow_job(&lab, "job").set("SCR_EXIT_SIGNALS", "TERM").argue("hold", "5");
     let mut run = start(&job, Launcher::Srun, &["--runs", "3"]);
     run.wait_until("the ranks wait in the middle of the launch", 60, || job.is_held(5));
-    lab.ask(&["pkill", "-STOP", "-x", "slurmctld"]);
+    lab.ask(&["sh", "-c", "kill -STOP $(cat /run/slurmctld.pid)"]);
     signal(&job, "-TERM");
     run.wait_to_hear("not passed on yet", 60);
-    lab.ask(&["pkill", "-CONT", "-x", "slurmctld"]);
+    lab.ask(&["sh", "-c", "kill -CONT $(cat /run/slurmctld.pid)"]);
     run.wait_to_hear("passed on to step", 60);
     job.release(5);
     let end = run.finish();

@@ -84,6 +84,16 @@ fn rebuilt_in_caches(job: &Job) {
     assert!(job.count(EventKind::RebuildSuccess) >= 1, "nothing was rebuilt");
 }
 
+/// Submits a script with a spare node, loses node3, and lets `check` look at what was done in the end.
+fn survive(test: &str, line: &str, check: fn(&Job)) {
+    let Some(lab) = Lab::up(test, RANKS as u32 + 1) else { return };
+    let job = job(&lab, "job").argue("hold", &LOSS.to_string());
+    let id = submit(&job, line);
+    lose_node3(&job);
+    went_on_without_node3(&job, &id);
+    check(&job);
+}
+
 #[test]
 fn scr_srun_runs_once_and_saves_what_is_in_the_caches() {
     let test = "scripts::scr_srun_runs_once_and_saves_what_is_in_the_caches";
@@ -109,34 +119,20 @@ fn scr_srun_runs_once_and_saves_what_is_in_the_caches() {
 #[test]
 fn scr_srun_loop_goes_on_without_the_node_that_was_lost() {
     let test = "scripts::scr_srun_loop_goes_on_without_the_node_that_was_lost";
-    let Some(lab) = Lab::up(test, RANKS as u32 + 1) else { return };
-    let job = job(&lab, "job").argue("hold", &LOSS.to_string());
-    let id = submit(&job, "sbatch -N 5 scr_srun_loop.sh -N 4 -n 4 ./app");
-    lose_node3(&job);
-    went_on_without_node3(&job, &id);
-    rebuilt_in_caches(&job);
+    survive(test, "sbatch -N 5 scr_srun_loop.sh -N 4 -n 4 ./app", rebuilt_in_caches);
 }
 
 #[test]
 fn scr_run_goes_on_without_the_node_that_was_lost() {
     let test = "scripts::scr_run_goes_on_without_the_node_that_was_lost";
-    let Some(lab) = Lab::up(test, RANKS as u32 + 1) else { return };
-    let job = job(&lab, "job").argue("hold", &LOSS.to_string());
-    let id = submit(&job, "sbatch -N 5 scr_run.sh srun -N 4 ./app");
-    lose_node3(&job);
-    went_on_without_node3(&job, &id);
-    rebuilt_in_caches(&job);
+    survive(test, "sbatch -N 5 scr_run.sh srun -N 4 ./app", rebuilt_in_caches);
 }
 
 /// Between its launches everything that is only in the caches goes to the prefix, too.
 #[test]
 fn scr_run_loop_goes_on_without_the_node_that_was_lost() {
     let test = "scripts::scr_run_loop_goes_on_without_the_node_that_was_lost";
-    let Some(lab) = Lab::up(test, RANKS as u32 + 1) else { return };
-    let job = job(&lab, "job").argue("hold", &LOSS.to_string());
-    let id = submit(&job, "sbatch -N 5 scr_run_loop.sh srun -N 4 ./app");
-    lose_node3(&job);
-    went_on_without_node3(&job, &id);
+    survive(test, "sbatch -N 5 scr_run_loop.sh srun -N 4 ./app", |_| ());
 }
 
 /// One word of a script that somebody has, and two options of the command that submits it.

@@ -32,11 +32,11 @@ use chain::Chain;
 use decide::{Ended, Reason, Status, Verdict, application_status, decide};
 use directory::RunDirectory;
 use heartbeat::{CallLimits, Listener};
-use placement::{Placement, place};
+use placement::{Placement, place, wanted};
 use programs::{Programs, name_checkpoint};
 use progress::Progress;
 use rustix::fs::{FileType, SeekFrom};
-use salvage::Saved;
+use salvage::{Saved, save};
 use scr_core::clock::{Clock, SystemClock};
 use scr_core::format::lease::{Lease, LeaseState};
 use scr_core::id::NodeName;
@@ -45,10 +45,8 @@ use signal_hook::iterator::Signals;
 use site::Site;
 use site::allocation::{Allocation, Patience};
 use site::virtual_nodes::VirtualNodes;
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::ops::RangeInclusive;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -410,7 +408,7 @@ impl<'a> Supervisor<'a> {
         let ranks = self.programs.first.ranks();
         let saved = save(&mut *self.site, &mut self.signals, &self.prefix);
         let newest = saved.and_then(|saved| {
-            tell_saved(&saved);
+            saved.tell();
             newest_in_prefix(&self.prefix, ranks)
         });
         match newest {
@@ -494,7 +492,7 @@ impl<'a> Supervisor<'a> {
         let RunEnd { mut code, is_success, has_more } = end;
         let (is_saved, keep) = match save(&mut *self.site, &mut self.signals, &self.prefix) {
             Ok(saved) => {
-                tell_saved(&saved);
+                saved.tell();
                 let is_saved = !matches!(saved, Saved::Failed(..));
                 (is_saved, !is_saved)
             }
@@ -546,59 +544,6 @@ fn place_in_input() -> Option<u64> {
     kind.is_file().then(|| rustix::fs::tell(&input).ok())?
 }
 
-/// Saves what is only in the caches. A request to stop waits for that; the second one does not.
-fn save(site: &mut dyn Site, signals: &mut Signals, prefix: &Prefix) -> Result<Saved> {
-    let state = RefCell::new((signals, 0));
-    let is_stopped = || {
-        let (signals, requests) = &mut *state.borrow_mut();
-        for signal in signals.pending().filter(|signal| signals::means_stop(*signal)) {
-            *requests += 1;
-            let name = signals::name(signal);
-            say_now(&match requests {
-                1 => format!("{name} received; what is only in the caches is saved first"),
-                _ => format!("{name} again: ending that"),
-            });
-        }
-        *requests > 1
-    };
-    site.save(prefix, &is_stopped)
-}
-
-fn tell_saved(saved: &Saved) {
-    match saved {
-        Saved::Nothing => {}
-        Saved::Done(saved) => {
-            for (id, name) in saved {
-                say_now(&format!("saved dataset {id} ({name}) from the caches to the prefix"));
-            }
-        }
-        Saved::Failed(id, why) => {
-            say_now(&format!("dataset {id} is only in the caches and could not be saved: {why}"));
-        }
-    }
-}
-
-/// How many of the `total` nodes of an allocation a launch shall have: as many as it can use, but for the spares.
-fn wanted(
-    asked: Option<u32>,
-    spares: Option<u32>,
-    usable: Option<RangeInclusive<u32>>,
-    total: usize,
-) -> Result<usize> {
-    let spares = spares.unwrap_or(0) as usize;
-    let range = usable.map_or(1..=total, |nodes| *nodes.start() as usize..=*nodes.end() as usize);
-    let most = total.saturating_sub(spares).min(*range.end());
-    let wanted = asked.map_or(most.max(*range.start()), |nodes| nodes as usize);
-    if wanted == 0 || wanted + spares > total {
-        let text = format!(
-            "{wanted} nodes and {} are asked for, and the allocation has {total}",
-            count(spares as u64, "spare")
-        );
-        return Err(Error::new(ErrorKind::Misuse, text));
-    }
-    Ok(wanted)
-}
-
 /// Whether the application came to SCR_Finalize between two looks at the lease.
 fn is_finalized(before: Option<&Lease>, after: Option<&Lease>) -> bool {
     let is_newer = |after: &Lease| {
@@ -629,29 +574,6 @@ fn own(root: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use scr_core::id::{Epoch, JobId};
-
-    #[test]
-    fn a_launch_takes_as_many_nodes_as_it_can_use_but_for_the_spares() {
-        // (--nodes, --spares, what the launcher can use, nodes of the allocation, expected)
-        let cases = [
-            (None, None, None, 5, Some(5)),
-            (None, Some(1), None, 5, Some(4)),
-            (Some(3), None, None, 5, Some(3)),
-            (None, None, Some(4..=4), 5, Some(4)),
-            (None, None, Some(4..=6), 5, Some(5)),
-            (None, Some(1), Some(4..=6), 5, Some(4)),
-            (None, Some(2), Some(4..=6), 5, None),
-            (None, None, Some(1..=4), 5, Some(4)),
-            (None, None, Some(1..=8), 5, Some(5)),
-            (None, None, Some(6..=6), 5, None),
-            (Some(3), Some(3), None, 5, None),
-            (None, Some(5), None, 5, None),
-        ];
-        for (asked, spares, usable, total, expected) in cases {
-            let got = wanted(asked, spares, usable.clone(), total).ok();
-            assert_eq!(got, expected, "{asked:?} {spares:?} {usable:?} of {total}");
-        }
-    }
 
     #[test]
     fn finalize_is_seen_only_in_a_lease_of_this_launch() {

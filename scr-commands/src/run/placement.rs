@@ -4,9 +4,11 @@
 //! A launch has *slots*, in order; a rank belongs to a slot. When the node of a slot fails, a spare takes its place in
 //! the order, so that the ranks of all other nodes stay where their caches are.
 
+use crate::output::count;
 use scr_core::id::NodeName;
 use scr_core::{Error, ErrorKind, Result};
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 /// The nodes of the next launch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,12 +100,59 @@ pub(crate) fn slot_of(
         .ok_or_else(|| Error::new(ErrorKind::Misuse, format!("there is no rank {rank} of {ranks}")))
 }
 
+/// How many of the `total` nodes of an allocation a launch shall have: as many as it can use, but for the spares.
+///
+/// # Errors
+/// [`ErrorKind::Misuse`] when the allocation has fewer.
+pub(crate) fn wanted(
+    asked: Option<u32>,
+    spares: Option<u32>,
+    usable: Option<RangeInclusive<u32>>,
+    total: usize,
+) -> Result<usize> {
+    let spares = spares.unwrap_or(0) as usize;
+    let range = usable.map_or(1..=total, |nodes| *nodes.start() as usize..=*nodes.end() as usize);
+    let most = total.saturating_sub(spares).min(*range.end());
+    let wanted = asked.map_or(most.max(*range.start()), |nodes| nodes as usize);
+    if wanted == 0 || wanted + spares > total {
+        let text = format!(
+            "{wanted} nodes and {} are asked for, and the allocation has {total}",
+            count(spares as u64, "spare")
+        );
+        return Err(Error::new(ErrorKind::Misuse, text));
+    }
+    Ok(wanted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn names(text: &str) -> Vec<NodeName> {
         text.split_whitespace().map(NodeName::new).collect()
+    }
+
+    #[test]
+    fn a_launch_takes_as_many_nodes_as_it_can_use_but_for_the_spares() {
+        // (--nodes, --spares, what the launcher can use, nodes of the allocation, expected)
+        let cases = [
+            (None, None, None, 5, Some(5)),
+            (None, Some(1), None, 5, Some(4)),
+            (Some(3), None, None, 5, Some(3)),
+            (None, None, Some(4..=4), 5, Some(4)),
+            (None, None, Some(4..=6), 5, Some(5)),
+            (None, Some(1), Some(4..=6), 5, Some(4)),
+            (None, Some(2), Some(4..=6), 5, None),
+            (None, None, Some(1..=4), 5, Some(4)),
+            (None, None, Some(1..=8), 5, Some(5)),
+            (None, None, Some(6..=6), 5, None),
+            (Some(3), Some(3), None, 5, None),
+            (None, Some(5), None, 5, None),
+        ];
+        for (asked, spares, usable, total, expected) in cases {
+            let got = wanted(asked, spares, usable.clone(), total).ok();
+            assert_eq!(got, expected, "{asked:?} {spares:?} {usable:?} of {total}");
+        }
     }
 
     #[test]

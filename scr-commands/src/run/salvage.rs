@@ -6,12 +6,17 @@
 
 use super::directory::Run;
 use super::progress::progress;
+use super::signals;
+use super::site::Site;
 use crate::caches::{NodeCache, on_each};
 use crate::files::{list, name_of};
+use crate::output::say_now;
 use crate::prefix::Prefix;
 use scr_core::Result;
 use scr_core::exec::scavenge::{Saved as Outcome, scavenge};
 use scr_core::id::{DatasetId, DatasetName, JobId, NodeName, UserName};
+use signal_hook::iterator::Signals;
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 /// What became of them.
@@ -23,6 +28,43 @@ pub(crate) enum Saved {
     Done(Vec<(DatasetId, DatasetName)>),
     /// Nothing was saved, this dataset is newer than all in the prefix, and this is why.
     Failed(DatasetId, String),
+}
+
+impl Saved {
+    /// Says it aloud.
+    pub(crate) fn tell(&self) {
+        match self {
+            Self::Nothing => {}
+            Self::Done(saved) => {
+                for (id, name) in saved {
+                    say_now(&format!("saved dataset {id} ({name}) from the caches to the prefix"));
+                }
+            }
+            Self::Failed(id, why) => {
+                say_now(&format!(
+                    "dataset {id} is only in the caches and could not be saved: {why}"
+                ));
+            }
+        }
+    }
+}
+
+/// Saves what is only in the caches. A request to stop waits for that; the second one does not.
+pub(crate) fn save(site: &mut dyn Site, signals: &mut Signals, prefix: &Prefix) -> Result<Saved> {
+    let state = RefCell::new((signals, 0));
+    let is_stopped = || {
+        let (signals, requests) = &mut *state.borrow_mut();
+        for signal in signals.pending().filter(|signal| signals::means_stop(*signal)) {
+            *requests += 1;
+            let name = signals::name(signal);
+            say_now(&match requests {
+                1 => format!("{name} received; what is only in the caches is saved first"),
+                _ => format!("{name} again: ending that"),
+            });
+        }
+        *requests > 1
+    };
+    site.save(prefix, &is_stopped)
 }
 
 /// Copies what is only in the caches of these nodes to the prefix.
